@@ -1,0 +1,430 @@
+//! The connection protocol's channels (RFC 4254 §5): which numbers are taken, what each message does to its channel, and
+//! what is refused. A server's peer may open sessions and nothing else; a client's peer may open connections that arrived
+//! at a remote forward and nothing else.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::buffer::Payload;
+use crate::channel::{Channel, ChannelId, Kind, MAX_DATA, Opening, RECEIVE_WINDOW};
+use crate::config::{Event, Limits};
+use crate::disconnect::Disconnect;
+use crate::holding::{EXIT_INTERRUPTED, Holding, Verdict};
+use crate::messages;
+use crate::negotiation::Side;
+use crate::outlet::Outlet;
+use crate::wire::{Reader, put_bool, put_string, put_u32};
+
+/// All channels of one connection.
+pub(crate) struct Channels {
+    side: Side,
+    limits: Arc<Limits>,
+    slots: Vec<Option<Channel>>,
+    free: Vec<u32>,
+    sessions: u32,
+    /// When an unanswered open is given up, earliest first: all wait equally long.
+    deadlines: VecDeque<(Instant, ChannelId)>,
+    /// What a session's shell says, once per channel.
+    pub(crate) greeting: Option<Box<str>>,
+}
+
+/// A TCP connection to announce to the peer (RFC 4254 §7.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// The address of the remote forward, exactly as the peer asked for it.
+    pub address: &'a [u8],
+    /// The port connected to.
+    pub port: u16,
+    /// Where the connection comes from.
+    pub originator: SocketAddr,
+}
+
+impl Channels {
+    pub(crate) fn new(side: Side, limits: Arc<Limits>) -> Self {
+        Self {
+            side,
+            limits,
+            slots: Vec::new(),
+            free: Vec::new(),
+            sessions: 0,
+            deadlines: VecDeque::new(),
+            greeting: None,
+        }
+    }
+
+    pub(crate) fn get(&mut self, id: ChannelId) -> Option<&mut Channel> {
+        self.slots.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// Whether another channel may be opened.
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.len() - self.free.len() < self.limits.channels
+    }
+
+    /// Announces a connection that arrived at a remote forward.
+    pub(crate) fn open_forwarded(
+        &mut self,
+        arrival: Arrival<'_>,
+        out: &mut Outlet,
+        now: Instant,
+    ) -> Result<ChannelId, Disconnect> {
+        let until = now + self.limits.open_time;
+        let id = self.insert(Channel::new(Kind::Tcp, Opening::Asked { until }));
+        let mut message = vec![messages::CHANNEL_OPEN];
+        put_string(&mut message, b"forwarded-tcpip");
+        put_u32(&mut message, id.0);
+        put_u32(&mut message, RECEIVE_WINDOW);
+        put_u32(&mut message, MAX_DATA);
+        put_string(&mut message, arrival.address);
+        put_u32(&mut message, u32::from(arrival.port));
+        put_string(&mut message, arrival.originator.ip().to_canonical().to_string().as_bytes());
+        put_u32(&mut message, u32::from(arrival.originator.port()));
+        out.send(&message)?;
+        self.deadlines.push_back((until, id));
+        Ok(id)
+    }
+
+    /// Client: takes a connection the peer announced.
+    pub(crate) fn accept(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
+        let Some(channel @ Channel { opening: Opening::Offered, .. }) = self.get(id) else { return Ok(()) };
+        channel.opening = Opening::Done;
+        let peer = channel.peer;
+        out.send(&confirmation(peer, id))
+    }
+
+    /// Client: turns such a connection away. The id is free again.
+    pub(crate) fn refuse(&mut self, id: ChannelId, reason: &str, out: &mut Outlet) -> Result<(), Disconnect> {
+        let Some(Channel { opening: Opening::Offered, peer, .. }) = self.get(id) else { return Ok(()) };
+        let peer = *peer;
+        self.remove(id);
+        out.send(&open_failure(peer, messages::OPEN_PROHIBITED, reason))
+    }
+
+    /// Accounts for bytes that were written on.
+    pub(crate) fn credit(&mut self, id: ChannelId, len: usize, out: &mut Outlet) -> Result<(), Disconnect> {
+        let Some(channel) = self.get(id) else { return Ok(()) };
+        let peer = channel.peer;
+        match channel.credit(len) {
+            Some(adjustment) => out.send(&numbers(messages::CHANNEL_WINDOW_ADJUST, &[peer, adjustment])),
+            None => Ok(()),
+        }
+    }
+
+    /// Says that we send no more data.
+    pub(crate) fn send_eof(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
+        let Some(channel @ Channel { opening: Opening::Done, eof_sent: false, close_sent: false, .. }) = self.get(id) else {
+            return Ok(());
+        };
+        channel.eof_sent = true;
+        out.send(&numbers(messages::CHANNEL_EOF, &[channel.peer]))
+    }
+
+    /// Closes a channel from our side, once.
+    pub(crate) fn close(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
+        let Some(channel @ Channel { opening: Opening::Done, close_sent: false, .. }) = self.get(id) else { return Ok(()) };
+        channel.close_sent = true;
+        out.send(&numbers(messages::CHANNEL_CLOSE, &[channel.peer]))
+    }
+
+    /// Gives an id back: no event names it any more. What is still open is closed; the number is used again once the peer
+    /// has closed too.
+    pub(crate) fn release(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
+        self.refuse(id, "nobody takes it", out)?;
+        self.close(id, out)?;
+        let Some(channel) = self.get(id) else { return Ok(()) };
+        channel.orphaned = true;
+        if channel.is_over() {
+            self.remove(id);
+        }
+        Ok(())
+    }
+
+    /// When the next unanswered open is given up.
+    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        while let Some((deadline, id)) = self.deadlines.front().copied() {
+            match self.get(id) {
+                // A number is used again before its deadline is reached: another open has another deadline.
+                Some(Channel { opening: Opening::Asked { until }, orphaned: false, .. }) if *until == deadline => {
+                    return Some(deadline);
+                }
+                _ => drop(self.deadlines.pop_front()),
+            }
+        }
+        self.deadlines = VecDeque::new();
+        None
+    }
+
+    /// Gives up one open that waited too long.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Event> {
+        let deadline = self.next_deadline()?;
+        if now < deadline {
+            return None;
+        }
+        let (_, channel) = self.deadlines.pop_front()?;
+        self.get(channel)?.orphaned = true;
+        Some(Event::OpenFailed { channel, reason: "the client did not answer in time".into() })
+    }
+
+    /// Takes a channel message (90–127). `at` says where `payload` begins in the buffer it lies in.
+    pub(crate) fn handle(
+        &mut self,
+        payload: &[u8],
+        at: usize,
+        out: &mut Outlet,
+    ) -> Result<Option<Event>, Disconnect> {
+        let mut fields = Reader::new(&payload[1..]);
+        if payload[0] == messages::CHANNEL_OPEN {
+            return self.handle_open(fields, out);
+        }
+        let id = ChannelId(fields.u32()?);
+        if payload[0] == messages::CHANNEL_WINDOW_ADJUST {
+            return self.handle_adjustment(id, fields);
+        }
+        let channel = self.get(id).ok_or(Disconnect::protocol("a message to a channel that does not exist"))?;
+        match payload[0] {
+            messages::CHANNEL_OPEN_CONFIRMATION => self.handle_confirmation(id, fields, out),
+            messages::CHANNEL_OPEN_FAILURE => self.handle_open_failure(id, fields),
+            messages::CHANNEL_DATA => {
+                let data = fields.string()?;
+                fields.end()?;
+                // Behind the message number, the channel and the length.
+                let start = at + 9;
+                self.handle_data(id, data, Payload(start..start + data.len()), out)
+            }
+            messages::CHANNEL_EXTENDED_DATA => {
+                fields.u32()?;
+                let len = fields.string()?.len();
+                channel.received(len)?;
+                self.credit(id, len, out)?;
+                Ok(None)
+            }
+            messages::CHANNEL_EOF => {
+                fields.end()?;
+                if channel.opening != Opening::Done || channel.close_received {
+                    return Err(Disconnect::protocol("EOF on a channel that is not open"));
+                }
+                let first = !std::mem::replace(&mut channel.eof_received, true);
+                let told = first && matches!(channel.kind, Kind::Tcp) && !channel.orphaned;
+                Ok(told.then_some(Event::Eof(id)))
+            }
+            messages::CHANNEL_CLOSE => {
+                fields.end()?;
+                self.handle_close(id, out)
+            }
+            messages::CHANNEL_REQUEST => self.handle_request(id, fields, out),
+            // We ask nothing of channels that would be answered.
+            messages::CHANNEL_SUCCESS | messages::CHANNEL_FAILURE => Ok(None),
+            _ => Err(Disconnect::protocol("an unknown channel message")),
+        }
+    }
+
+    fn handle_open(&mut self, mut fields: Reader<'_>, out: &mut Outlet) -> Result<Option<Event>, Disconnect> {
+        let (kind, peer, window, max_packet) = (fields.string()?, fields.u32()?, fields.u32()?, fields.u32()?);
+        let sessions_full = self.limits.session_channels != 0 && self.sessions >= self.limits.session_channels;
+        match (self.side, kind) {
+            (Side::Server, b"session") if sessions_full || !self.has_room() => {
+                out.send(&open_failure(peer, messages::OPEN_SHORTAGE, "too many channels are open"))?;
+                Ok(Some(Event::Refused { what: b"session beyond the limit".to_vec() }))
+            }
+            (Side::Server, b"session") => {
+                let mut channel = Channel::new(Kind::Session(Holding::default()), Opening::Done);
+                channel.meet_peer(peer, window, max_packet)?;
+                self.sessions += 1;
+                let id = self.insert(channel);
+                out.send(&confirmation(peer, id))?;
+                Ok(None)
+            }
+            (Side::Client, b"forwarded-tcpip") if self.has_room() => {
+                let (address, port) = (fields.string()?.to_vec(), fields.u32()?);
+                let originator = (fields.string()?.to_vec(), fields.u32()?);
+                let mut channel = Channel::new(Kind::Tcp, Opening::Offered);
+                channel.meet_peer(peer, window, max_packet)?;
+                let channel = self.insert(channel);
+                Ok(Some(Event::ForwardedConnection { channel, address, port, originator }))
+            }
+            (_, kind) => {
+                out.send(&open_failure(peer, messages::OPEN_PROHIBITED, "only remote forwards are done here"))?;
+                Ok(Some(Event::Refused { what: kind.to_vec() }))
+            }
+        }
+    }
+
+    fn handle_confirmation(
+        &mut self,
+        id: ChannelId,
+        mut fields: Reader<'_>,
+        out: &mut Outlet,
+    ) -> Result<Option<Event>, Disconnect> {
+        let (peer, window, max_packet) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        let Some(channel @ Channel { opening: Opening::Asked { .. }, .. }) = self.get(id) else {
+            return Err(Disconnect::protocol("a confirmation of a channel nobody asked for"));
+        };
+        channel.meet_peer(peer, window, max_packet)?;
+        channel.opening = Opening::Done;
+        if channel.orphaned {
+            self.close(id, out)?;
+            return Ok(None);
+        }
+        Ok(Some(Event::Opened(id)))
+    }
+
+    /// A client whose reader and closer are two threads may announce a window behind its CLOSE, as paramiko can. Such an
+    /// adjustment means nothing, so it is dropped, as OpenSSH does; any other message to such a channel ends the connection.
+    fn handle_adjustment(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Event>, Disconnect> {
+        let by = fields.u32()?;
+        fields.end()?;
+        let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
+            return Ok(None);
+        };
+        Ok((channel.widen(by)? && !channel.orphaned).then_some(Event::Sendable(id)))
+    }
+
+    fn handle_open_failure(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Event>, Disconnect> {
+        fields.u32()?;
+        let reason = String::from_utf8_lossy(fields.string()?).into_owned();
+        let Some(Channel { opening: Opening::Asked { .. }, orphaned, .. }) = self.get(id) else {
+            return Err(Disconnect::protocol("a refusal of a channel nobody asked for"));
+        };
+        let orphaned = *orphaned;
+        self.remove(id);
+        Ok((!orphaned).then_some(Event::OpenFailed { channel: id, reason }))
+    }
+
+    fn handle_data(
+        &mut self,
+        id: ChannelId,
+        data: &[u8],
+        payload: Payload,
+        out: &mut Outlet,
+    ) -> Result<Option<Event>, Disconnect> {
+        let Some(channel) = self.get(id) else { return Ok(None) };
+        let wanted = channel.received(data.len())?;
+        match channel.kind {
+            Kind::Tcp if wanted && !channel.orphaned => Ok(Some(Event::Data { channel: id, payload })),
+            Kind::Tcp => Ok(None),
+            Kind::Session(holding) => {
+                self.credit(id, data.len(), out)?;
+                if wanted && holding.is_interrupt(data) {
+                    self.end_session(id, out)?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn handle_close(&mut self, id: ChannelId, out: &mut Outlet) -> Result<Option<Event>, Disconnect> {
+        let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
+            return Err(Disconnect::protocol("CLOSE on a channel that is not open"));
+        };
+        channel.close_received = true;
+        let told = matches!(channel.kind, Kind::Tcp) && !channel.orphaned;
+        self.close(id, out)?;
+        if !told {
+            self.remove(id);
+        }
+        Ok(told.then_some(Event::Closed(id)))
+    }
+
+    fn handle_request(
+        &mut self,
+        id: ChannelId,
+        mut fields: Reader<'_>,
+        out: &mut Outlet,
+    ) -> Result<Option<Event>, Disconnect> {
+        let (name, wants_reply) = (fields.string()?, fields.boolean()?);
+        let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
+            return Err(Disconnect::protocol("a request on a channel that is not open"));
+        };
+        if channel.close_sent {
+            return Ok(None);
+        }
+        let peer = channel.peer;
+        let verdict = match &mut channel.kind {
+            Kind::Session(holding) => holding.handle_request(name, &mut fields)?,
+            Kind::Tcp => Verdict::Refuse,
+        };
+        if wants_reply {
+            let granted = matches!(verdict, Verdict::Grant | Verdict::GrantAndGreet { .. });
+            let number = if granted { messages::CHANNEL_SUCCESS } else { messages::CHANNEL_FAILURE };
+            out.send(&numbers(number, &[peer]))?;
+        }
+        match verdict {
+            Verdict::Grant => Ok(None),
+            Verdict::GrantAndGreet { on_terminal } => self.greet(id, on_terminal, out).map(|()| None),
+            Verdict::Refuse => Ok(wants_reply.then(|| Event::Refused { what: name.to_vec() })),
+            Verdict::RefuseAndClose(what) => {
+                self.close(id, out)?;
+                Ok(Some(Event::Refused { what: what.into() }))
+            }
+        }
+    }
+
+    fn greet(&mut self, id: ChannelId, on_terminal: bool, out: &mut Outlet) -> Result<(), Disconnect> {
+        let Some(greeting) = &self.greeting else { return Ok(()) };
+        let line = format!("{greeting}{}", if on_terminal { "\r\n" } else { "\n" });
+        let Some(channel) = self.get(id) else { return Ok(()) };
+        if channel.sendable() < line.len() || channel.max_data() < line.len() {
+            return Ok(());
+        }
+        channel.sent(line.len());
+        let mut message = numbers(messages::CHANNEL_DATA, &[channel.peer]);
+        put_string(&mut message, line.as_bytes());
+        out.send(&message)
+    }
+
+    /// Ends a session channel the way a program does that Ctrl-C ended.
+    fn end_session(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
+        let Some(channel) = self.get(id) else { return Ok(()) };
+        let mut message = numbers(messages::CHANNEL_REQUEST, &[channel.peer]);
+        put_string(&mut message, b"exit-status");
+        put_bool(&mut message, false);
+        put_u32(&mut message, EXIT_INTERRUPTED);
+        out.send(&message)?;
+        self.send_eof(id, out)?;
+        self.close(id, out)
+    }
+
+    fn insert(&mut self, channel: Channel) -> ChannelId {
+        match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(channel);
+                ChannelId(index)
+            }
+            None => {
+                self.slots.push(Some(channel));
+                ChannelId(self.slots.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn remove(&mut self, id: ChannelId) {
+        if let Some(channel) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
+            self.free.push(id.0);
+            self.sessions -= u32::from(matches!(channel.kind, Kind::Session(_)));
+        }
+        if self.free.len() == self.slots.len() {
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+}
+
+/// A message of nothing but a number and 32-bit fields.
+fn numbers(message: u8, fields: &[u32]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(1 + 4 * fields.len());
+    payload.push(message);
+    fields.iter().for_each(|field| put_u32(&mut payload, *field));
+    payload
+}
+
+fn confirmation(peer: u32, id: ChannelId) -> Vec<u8> {
+    numbers(messages::CHANNEL_OPEN_CONFIRMATION, &[peer, id.0, RECEIVE_WINDOW, MAX_DATA])
+}
+
+fn open_failure(peer: u32, code: u32, reason: &str) -> Vec<u8> {
+    let mut message = numbers(messages::CHANNEL_OPEN_FAILURE, &[peer, code]);
+    put_string(&mut message, reason.as_bytes());
+    put_string(&mut message, b"");
+    message
+}
