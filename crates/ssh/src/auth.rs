@@ -74,7 +74,10 @@ impl ServerAuth {
         match payload[0] {
             messages::SERVICE_REQUEST => {
                 if fields.string()? != b"ssh-userauth" || self.service_accepted {
-                    return Err(Disconnect::new(DisconnectCode::ServiceNotAvailable, "the only service here is ssh-userauth, once"));
+                    return Err(Disconnect::new(
+                        DisconnectCode::ServiceNotAvailable,
+                        "the only service here is ssh-userauth, once",
+                    ));
                 }
                 self.service_accepted = true;
                 let mut accept = vec![messages::SERVICE_ACCEPT];
@@ -89,7 +92,10 @@ impl ServerAuth {
     fn handle_request(&mut self, mut fields: Reader<'_>, session_id: &[u8]) -> Result<AuthStep, Disconnect> {
         let (user, service, method) = (fields.string()?, fields.string()?, fields.string()?);
         if service != b"ssh-connection" {
-            return Err(Disconnect::new(DisconnectCode::ServiceNotAvailable, "the only service to log in to is ssh-connection"));
+            return Err(Disconnect::new(
+                DisconnectCode::ServiceNotAvailable,
+                "the only service to log in to is ssh-connection",
+            ));
         }
         let signed = method == b"publickey" && fields.boolean()?;
         let count = if signed { &mut self.signatures } else { &mut self.questions };

@@ -114,7 +114,8 @@ impl Channels {
 
     /// Says that we send no more data.
     pub(crate) fn send_eof(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
-        let Some(channel @ Channel { opening: Opening::Done, eof_sent: false, close_sent: false, .. }) = self.get(id) else {
+        let Some(channel @ Channel { opening: Opening::Done, eof_sent: false, close_sent: false, .. }) = self.get(id)
+        else {
             return Ok(());
         };
         channel.eof_sent = true;
@@ -123,7 +124,9 @@ impl Channels {
 
     /// Closes a channel from our side, once.
     pub(crate) fn close(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
-        let Some(channel @ Channel { opening: Opening::Done, close_sent: false, .. }) = self.get(id) else { return Ok(()) };
+        let Some(channel @ Channel { opening: Opening::Done, close_sent: false, .. }) = self.get(id) else {
+            return Ok(());
+        };
         channel.close_sent = true;
         out.send(&numbers(messages::CHANNEL_CLOSE, &[channel.peer]))
     }
@@ -168,12 +171,7 @@ impl Channels {
     }
 
     /// Takes a channel message (90–127). `at` says where `payload` begins in the buffer it lies in.
-    pub(crate) fn handle(
-        &mut self,
-        payload: &[u8],
-        at: usize,
-        out: &mut Outlet,
-    ) -> Result<Option<Event>, Disconnect> {
+    pub(crate) fn handle(&mut self, payload: &[u8], at: usize, out: &mut Outlet) -> Result<Option<Event>, Disconnect> {
         let mut fields = Reader::new(&payload[1..]);
         if payload[0] == messages::CHANNEL_OPEN {
             return self.handle_open(fields, out);

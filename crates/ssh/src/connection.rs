@@ -328,7 +328,9 @@ impl Connection {
                 self.handle_login_answer(payload, signed)
             }
             // RFC 4252 §5.1: requests after success are silently ignored.
-            Phase::Open if self.handshake.side() == Side::Server && payload[0] == messages::USERAUTH_REQUEST => Ok(None),
+            Phase::Open if self.handshake.side() == Side::Server && payload[0] == messages::USERAUTH_REQUEST => {
+                Ok(None)
+            }
             _ => Err(Disconnect::protocol("an authentication message out of turn")),
         }
     }
@@ -412,7 +414,10 @@ impl Connection {
         self.send_replies()?;
         let is_harmless = matches!(
             name,
-            b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" | b"hostkeys-prove-00@openssh.com" | b"hostkeys-00@openssh.com"
+            b"keepalive@openssh.com"
+                | b"no-more-sessions@openssh.com"
+                | b"hostkeys-prove-00@openssh.com"
+                | b"hostkeys-00@openssh.com"
         );
         Ok((!is_harmless).then(|| Event::Refused { what: name.to_vec() }))
     }

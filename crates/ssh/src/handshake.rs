@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use crate::auth;
 use crate::config::{ClientConfig, ServerConfig};
+use crate::connection::VERSION;
 use crate::crypto::{
     self, CipherKeys, ClientKex, ExchangeHashInput, HostKey, KexAlgorithm, KexError, Opener, Sealer, SharedSecret,
 };
-use crate::connection::VERSION;
 use crate::disconnect::{Disconnect, DisconnectCode};
 use crate::messages;
 use crate::negotiation::{Algorithms, Negotiated, Protection, Side, negotiate, write_kexinit};
@@ -245,16 +245,19 @@ impl Handshake {
     }
 
     /// Server: answers the client's public value, proves the host key, and switches what we send (RFC 5656 §4).
-    fn answer_client(&mut self, agreed: &Agreed, payload: &[u8], writer: &mut PacketWriter) -> Result<Step, Disconnect> {
+    fn answer_client(
+        &mut self,
+        agreed: &Agreed,
+        payload: &[u8],
+        writer: &mut PacketWriter,
+    ) -> Result<Step, Disconnect> {
         let mut fields = Reader::new(&payload[1..]);
         let client_public = fields.string()?;
         fields.end()?;
         let algorithm = agreed.negotiated.host_key;
-        let key = self
-            .own_host_keys()
-            .iter()
-            .find(|key| key.algorithms().contains(&algorithm))
-            .ok_or_else(|| Disconnect::new(DisconnectCode::KeyExchangeFailed, "no host key for the agreed algorithm"))?;
+        let key = self.own_host_keys().iter().find(|key| key.algorithms().contains(&algorithm)).ok_or_else(|| {
+            Disconnect::new(DisconnectCode::KeyExchangeFailed, "no host key for the agreed algorithm")
+        })?;
         let exchange = crypto::respond(agreed.negotiated.kex, client_public).map_err(kex_failed)?;
         let hash = crypto::exchange_hash(
             agreed.negotiated.kex.hash_kind(),

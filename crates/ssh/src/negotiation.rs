@@ -152,8 +152,8 @@ pub(crate) fn negotiate(
         Side::Server => &client,
         Side::Client => &server,
     };
-    let guessed_right =
-        client.kex.iter().next() == server.kex.iter().next() && client.host_key.iter().next() == server.host_key.iter().next();
+    let guessed_right = client.kex.iter().next() == server.kex.iter().next()
+        && client.host_key.iter().next() == server.host_key.iter().next();
     Ok(Negotiated {
         kex,
         host_key,
@@ -172,6 +172,9 @@ fn agree<T>(
     known: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<T, Disconnect> {
     client.iter().find(|name| server.iter().any(|other| other == *name)).and_then(known).ok_or_else(|| {
-        Disconnect::new(DisconnectCode::KeyExchangeFailed, format!("no common {what}: the client offers none that the server has"))
+        Disconnect::new(
+            DisconnectCode::KeyExchangeFailed,
+            format!("no common {what}: the client offers none that the server has"),
+        )
     })
 }

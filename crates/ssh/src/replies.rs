@@ -36,7 +36,8 @@ impl Replies {
 
     /// Fills a place with the reply's payload. A place is filled once; what comes later is dropped.
     pub(crate) fn fill(&mut self, id: ReplyId, payload: Vec<u8>) {
-        let place = id.0.and_then(|number| number.checked_sub(self.first)).and_then(|index| usize::try_from(index).ok());
+        let place =
+            id.0.and_then(|number| number.checked_sub(self.first)).and_then(|index| usize::try_from(index).ok());
         if let Some(place @ None) = place.and_then(|index| self.places.get_mut(index)) {
             *place = Some(payload);
         }

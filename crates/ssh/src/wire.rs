@@ -146,7 +146,10 @@ mod tests {
     fn numbers_are_written_as_the_rfc_shows() {
         for (magnitude, wire) in [
             (&[][..], &[0, 0, 0, 0][..]),
-            (&[0x09, 0xa3, 0x78, 0xf9, 0xb2, 0xe3, 0x32, 0xa7], &[0, 0, 0, 8, 0x09, 0xa3, 0x78, 0xf9, 0xb2, 0xe3, 0x32, 0xa7]),
+            (
+                &[0x09, 0xa3, 0x78, 0xf9, 0xb2, 0xe3, 0x32, 0xa7],
+                &[0, 0, 0, 8, 0x09, 0xa3, 0x78, 0xf9, 0xb2, 0xe3, 0x32, 0xa7],
+            ),
             (&[0, 0, 0x80], &[0, 0, 0, 2, 0, 0x80]),
         ] {
             let mut out = Vec::new();
@@ -163,7 +166,10 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_packet_is_refused() {
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 1]).string(), Err(WireError("a field ends beyond the packet")));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 1]).string(),
+            Err(WireError("a field ends beyond the packet"))
+        );
     }
 
     #[test]

@@ -24,7 +24,9 @@ fn messages_that_a_channel_cannot_take_end_the_connection() {
     let data = |len: usize| move |channel: u32| Message::new(94).u32(channel).string(vec![1; len]);
     let cases: [(&str, &dyn Fn(u32) -> Message); 12] = [
         ("a packet beyond the maximum", &data(32 * 1024 + 1)),
-        ("extended data beyond the maximum", &|channel| Message::new(95).u32(channel).u32(1).string(vec![1; 32 * 1024 + 1])),
+        ("extended data beyond the maximum", &|channel| {
+            Message::new(95).u32(channel).u32(1).string(vec![1; 32 * 1024 + 1])
+        }),
         ("a window of more than 2^32 - 1", &|channel| Message::new(93).u32(channel).u32(u32::MAX)),
         ("a second confirmation", &|channel| Message::new(91).u32(channel).u32(THEIRS).u32(1).u32(1)),
         ("a refusal after the confirmation", &|channel| Message::new(92).u32(channel).u32(1).string("").string("")),
@@ -270,7 +272,10 @@ fn a_disconnect_reaches_the_peer_within_a_key_exchange() {
         let last_words = ends.take_output();
         other.feed(&last_words, pair.now);
         let end = other.ended.take().unwrap();
-        assert_eq!((end.code, &*end.message, end.by), (DisconnectCode::ByApplication, "your key was removed", EndedBy::Peer));
+        assert_eq!(
+            (end.code, &*end.message, end.by),
+            (DisconnectCode::ByApplication, "your key was removed", EndedBy::Peer)
+        );
         assert!(other.connection.output().len() < 4096);
     }
 }
@@ -310,7 +315,10 @@ fn the_peers_reason_arrives_raw() {
     let mut rogue = Rogue::new();
     rogue.pair.client_sends(Message::new(1).u32(11).string(b"bye \x1b[2J\xff").string("en"));
     let end = rogue.pair.server.ended.unwrap();
-    assert_eq!((&*end.message, end.by, end.code), ("bye \u{1b}[2J\u{fffd}", EndedBy::Peer, DisconnectCode::ByApplication));
+    assert_eq!(
+        (&*end.message, end.by, end.code),
+        ("bye \u{1b}[2J\u{fffd}", EndedBy::Peer, DisconnectCode::ByApplication)
+    );
     assert!(rogue.pair.server.connection.output().is_empty());
 }
 

@@ -12,7 +12,15 @@ const VERSION: &[u8] = b"SSH-2.0-Attacker_1.0\r\n";
 
 #[test]
 fn what_is_not_ssh_is_turned_away() {
-    for line in [&b"GET / HTTP/1.1\r\nHost: jump\r\n\r\n"[..], b"SSH-1.5-old\r\n", b"\r\n", b"\n", b"\0\n", b"ssh-2.0-x\n", b"SSH-2.0\n"] {
+    for line in [
+        &b"GET / HTTP/1.1\r\nHost: jump\r\n\r\n"[..],
+        b"SSH-1.5-old\r\n",
+        b"\r\n",
+        b"\n",
+        b"\0\n",
+        b"ssh-2.0-x\n",
+        b"SSH-2.0\n",
+    ] {
         let mut stranger = Stranger::new();
         stranger.says(line);
         assert_eq!(stranger.end_code(), DisconnectCode::VersionNotSupported, "{:?}", line.escape_ascii().to_string());
@@ -204,7 +212,18 @@ fn a_public_value_out_of_range_is_refused() {
 fn offers_of_nothing_we_have_are_refused() {
     let lists = |change: usize, name: &'static str| {
         let mut offer = Message::new(20).raw(&[0; 16]);
-        let good = ["curve25519-sha256", "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", ""];
+        let good = [
+            "curve25519-sha256",
+            "ssh-ed25519",
+            "aes128-ctr",
+            "aes128-ctr",
+            "hmac-sha2-256",
+            "hmac-sha2-256",
+            "none",
+            "none",
+            "",
+            "",
+        ];
         for (index, list) in good.into_iter().enumerate() {
             offer = offer.string(if index == change { name } else { list });
         }
@@ -229,7 +248,9 @@ fn offers_of_nothing_we_have_are_refused() {
             assert_eq!(stranger.end_code(), DisconnectCode::KeyExchangeFailed, "{index} {name}");
         }
     }
-    for broken in [Message::new(20), Message::new(20).raw(&[0; 16]).u32(u32::MAX), Message::new(20).raw(&[0; 16]).string("\0")] {
+    for broken in
+        [Message::new(20), Message::new(20).raw(&[0; 16]).u32(u32::MAX), Message::new(20).raw(&[0; 16]).string("\0")]
+    {
         let mut stranger = Stranger::with_version();
         stranger.says(&broken.plain_packet());
         assert_eq!(stranger.end_code(), DisconnectCode::ProtocolError);
@@ -251,7 +272,11 @@ fn a_flipped_bit_anywhere_ends_the_connection() {
             let at = 4 + random.below(packet.len() - 4);
             packet[at] ^= 1 << random.below(8);
             pair.server.feed(&packet, pair.now);
-            assert_eq!(pair.server.ended.as_ref().map(|end| end.code), Some(DisconnectCode::MacError), "{cipher:?} {mac:?} {at}");
+            assert_eq!(
+                pair.server.ended.as_ref().map(|end| end.code),
+                Some(DisconnectCode::MacError),
+                "{cipher:?} {mac:?} {at}"
+            );
             assert_eq!(pair.server.take_events(), []);
         }
     }

@@ -29,7 +29,10 @@ fn bytes_sent_before_a_close_arrive_before_it() {
     pair.client.connection.send_data(at_client, b"last words", pair.now).unwrap();
     pair.client.connection.close(at_client).unwrap();
     pair.settle();
-    assert_eq!((pair.server.event(), &pair.server.data[&at_server][..]), (Event::Closed(at_server), &b"last words"[..]));
+    assert_eq!(
+        (pair.server.event(), &pair.server.data[&at_server][..]),
+        (Event::Closed(at_server), &b"last words"[..])
+    );
     assert_eq!(pair.client.event(), Event::Closed(at_client));
 }
 

@@ -15,10 +15,13 @@ fn an_address_arrives_and_returns_byte_for_byte() {
         let Event::ForwardRequest { reply, address: asked, port: 10_080 } = pair.server.event() else { panic!() };
         assert_eq!(asked, address);
         pair.server.connection.answer_forward(reply, Ok(None)).unwrap();
-        let arrival = Arrival { address: &asked, port: 10_080, originator: "[::ffff:192.0.2.7]:50123".parse().unwrap() };
+        let arrival =
+            Arrival { address: &asked, port: 10_080, originator: "[::ffff:192.0.2.7]:50123".parse().unwrap() };
         pair.server.connection.open_forwarded(arrival, pair.now).unwrap().unwrap();
         pair.settle();
-        let Event::ForwardedConnection { address: echoed, port, originator, .. } = pair.client.event() else { panic!() };
+        let Event::ForwardedConnection { address: echoed, port, originator, .. } = pair.client.event() else {
+            panic!()
+        };
         assert_eq!((&echoed[..], port), (address, 10_080));
         assert_eq!(originator, (b"192.0.2.7".to_vec(), 50_123));
     }
@@ -98,7 +101,7 @@ fn what_is_not_done_here_is_refused_and_told() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A storm of requests, wanted or not, answered at once, later, or in any order: replies come one per wish, in order.
     #[test]

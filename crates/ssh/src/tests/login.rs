@@ -95,6 +95,22 @@ fn a_signature_of_one_key_is_no_login_of_another() {
     assert!(!login.pair.server.connection.is_open());
 }
 
+/// RFC 4252 §5: what was agreed under one name is nothing under another.
+#[test]
+fn asking_under_one_name_gives_no_right_under_another() {
+    let key = HostKey::generate_ed25519().unwrap();
+    let mut login = Login::new();
+    login.pair.server.accounts.push(key.public_key().clone());
+    login.ask("tunnel", &key);
+    assert_eq!(login.outcome(), Some(AuthOutcome::MaySign));
+    login.sign("root", &key);
+    assert_eq!(login.outcome(), Some(AuthOutcome::Refused));
+    let signature = key.sign("ssh-ed25519", &login.signed("root", &key)).unwrap();
+    let message = login.request("tunnel", &key, true).string(signature);
+    login.send(message);
+    assert_eq!(login.outcome(), Some(AuthOutcome::Refused));
+}
+
 /// A signature is over the session it was made in (RFC 4252 §7).
 #[test]
 fn a_signature_from_another_session_is_refused() {
@@ -176,7 +192,9 @@ fn an_algorithm_the_key_cannot_sign_with_is_refused_unasked() {
 fn other_methods_are_refused_and_other_services_end_the_connection() {
     let mut login = Login::new();
     for method in ["password", "keyboard-interactive", "hostbased", "gssapi-with-mic"] {
-        login.send(Message::new(50).string("tunnel").string("ssh-connection").string(method).boolean(false).string("secret"));
+        login.send(
+            Message::new(50).string("tunnel").string("ssh-connection").string(method).boolean(false).string("secret"),
+        );
         assert_eq!((login.outcome(), &login.pair.server.ended), (None, &None), "{method}");
     }
     login.send(Message::new(50).string("tunnel").string("ssh-shell").string("none"));

@@ -10,6 +10,7 @@
 //! | [`liveness`] | what happens as time goes by |
 //! | [`session`] | holding a client that wants a shell |
 //! | [`before_login`], [`after_login`] | attacks |
+//! | [`mutation`] | every message mutated, and the fuzzers' corpus |
 
 mod after_login;
 mod before_login;
@@ -18,6 +19,12 @@ mod forwards;
 mod liveness;
 mod login;
 mod message;
+mod mutation;
 mod pair;
 mod session;
+/// The fuzzers' bodies, which call the engine by this name.
+#[path = "../../../../fuzz/src/targets.rs"]
+mod targets;
 mod transfer;
+
+use crate as engine;

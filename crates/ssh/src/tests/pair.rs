@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::message::Message;
 use crate::crypto::{HostKey, PublicKey};
 use crate::{
-    Algorithms, Arrival, AuthOutcome, AuthRequest, Buffer, ChannelId, ClientConfig, Connection, Disconnect, Event, Limits,
-    ServerConfig,
+    Algorithms, Arrival, AuthOutcome, AuthRequest, Buffer, ChannelId, ClientConfig, Connection, Disconnect, Event,
+    Limits, ServerConfig,
 };
 
 /// Numbers that look random (splitmix64).
@@ -34,10 +34,14 @@ impl Random {
     }
 }
 
+/// How much one read of a socket gives at most.
+const READ: usize = 64 * 1024;
+
 /// How a link cuts what it carries.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pieces {
-    Whole,
+    /// As a socket does that always has more.
+    Large,
     /// Of one byte up to this many.
     UpTo(usize),
 }
@@ -102,10 +106,8 @@ impl Default for Setup {
         let host_key = HostKey::generate_ed25519().unwrap();
         let identity = HostKey::generate_ed25519().unwrap();
         // The quick ones; `login` goes through all of them.
-        let algorithms = Algorithms {
-            kex: vec![crate::crypto::KexAlgorithm::Curve25519Sha256],
-            ..Algorithms::default()
-        };
+        let algorithms =
+            Algorithms { kex: vec![crate::crypto::KexAlgorithm::Curve25519Sha256], ..Algorithms::default() };
         Self {
             accounts: vec![identity.public_key().clone()],
             client: ClientConfig {
@@ -118,7 +120,7 @@ impl Default for Setup {
             server: ServerConfig { host_keys: vec![host_key], algorithms, limits: Limits::default() },
             seed: 1,
             delay: Duration::ZERO,
-            pieces: Pieces::Whole,
+            pieces: Pieces::Large,
         }
     }
 }
@@ -296,7 +298,7 @@ impl End {
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let len = match from.pieces {
-                    Pieces::Whole => rest.len(),
+                    Pieces::Large => rest.len().min(READ),
                     Pieces::UpTo(most) => 1 + from.random.below(most.min(rest.len())),
                 };
                 self.feed(&rest[..len], now);
@@ -340,7 +342,8 @@ impl Pair {
         loop {
             while self.exchange() {}
             let timeout = [self.server.next_timeout(), self.client.next_timeout()].into_iter().flatten().min();
-            let Some(next) = [self.next_arrival(), timeout].into_iter().flatten().min().filter(|next| *next <= until) else {
+            let Some(next) = [self.next_arrival(), timeout].into_iter().flatten().min().filter(|next| *next <= until)
+            else {
                 break;
             };
             self.now = self.now.max(next);
@@ -354,16 +357,6 @@ impl Pair {
         [&self.server, &self.client].into_iter().filter_map(|end| Some(end.link.flying.front()?.0)).min()
     }
 
-    /// The client asks for a remote forward of `port`, and gets it.
-    pub(super) fn forward(&mut self, port: u16) {
-        self.client.connection.request_forward("localhost", port).unwrap();
-        self.settle();
-        let Event::ForwardRequest { reply, .. } = self.server.event() else { panic!("no request arrived") };
-        self.server.connection.answer_forward(reply, Ok((port == 0).then_some(10_000))).unwrap();
-        self.settle();
-        assert_eq!(self.client.event(), Event::ForwardAnswered(Ok((port == 0).then_some(10_000))));
-    }
-
     /// A visitor arrives at the server; the client has not heard of it.
     pub(super) fn knock(&mut self) -> ChannelId {
         let originator = SocketAddr::from(([192, 0, 2, 7], 50_123));
@@ -375,7 +368,9 @@ impl Pair {
     pub(super) fn visit(&mut self) -> (ChannelId, ChannelId) {
         let at_server = self.knock();
         self.settle();
-        let Event::ForwardedConnection { channel: at_client, .. } = self.client.event() else { panic!("no visitor arrived") };
+        let Event::ForwardedConnection { channel: at_client, .. } = self.client.event() else {
+            panic!("no visitor arrived")
+        };
         self.client.connection.accept(at_client).unwrap();
         self.settle();
         assert_eq!(self.server.event(), Event::Opened(at_server));

@@ -135,7 +135,7 @@ fn a_rekey_from_both_sides_at_once_is_one_exchange() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_byte_arrives_in_order_and_once(seed in any::<u64>()) {
@@ -172,10 +172,11 @@ const CLIENT: usize = 1;
 impl Storm {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let pieces = if random.below(2) == 0 { Pieces::Whole } else { Pieces::UpTo(20_000) };
+        let pieces = if random.below(2) == 0 { Pieces::Large } else { Pieces::UpTo(20_000) };
         // Now and then a rekey is always due, and now and then there is none.
         let rekey_bytes = [5_000, 300_000, 1 << 40][random.below(3)];
-        let mut pair = Setup { seed, pieces, ..Setup::default() }.limits(|limits| limits.rekey_bytes = rekey_bytes).log_in();
+        let mut pair =
+            Setup { seed, pieces, ..Setup::default() }.limits(|limits| limits.rekey_bytes = rekey_bytes).log_in();
         let mut channels = Vec::new();
         for number in 0..1 + random.below(12) as u8 {
             let (server, client) = visit_through_rekeys(&mut pair);
@@ -203,7 +204,8 @@ impl Storm {
         let now = self.pair.now;
         match self.random.below(100) {
             0..60 => {
-                let len = 1 + self.random.below([10, 5_000, 300_000][self.random.clone().below(3)]);
+                let most = [10, 5_000, 300_000][self.random.below(3)];
+                let len = 1 + self.random.below(most);
                 self.write(channel, side, len)?;
             }
             60..90 => {
@@ -250,7 +252,8 @@ impl Storm {
     fn hear(&mut self) -> Result<(), TestCaseError> {
         for side in [SERVER, CLIENT] {
             prop_assert_eq!(&self.end(side).ended, &None);
-            prop_assert!(self.end(side).storage() < MOST_STORAGE);
+            let storage = self.end(side).storage();
+            prop_assert!(storage < MOST_STORAGE, "{} bytes: {:?}", storage, self.end(side));
             let (data, events) = (std::mem::take(&mut self.end(side).data), self.end(side).take_events());
             for (id, bytes) in data {
                 let channel = self.find(side, id);
@@ -264,7 +267,9 @@ impl Storm {
                     Event::Eof(id) => {
                         let channel = self.find(side, id);
                         let [half, other] = self.halves(channel, side);
-                        prop_assert!(other.said_eof && !half.heard_eof && half.received == other.sent);
+                        prop_assert!(other.said_eof && !half.heard_eof);
+                        // Who closed takes no more bytes.
+                        prop_assert!(half.closed || half.received == other.sent);
                         half.heard_eof = true;
                     }
                     Event::Closed(id) => {
@@ -310,7 +315,11 @@ impl Storm {
                 if !half.said_eof {
                     let id = half.id;
                     let window = self.end(side).connection.sendable(id);
-                    prop_assert!((WINDOW - UNANNOUNCED..=WINDOW).contains(&window), "{} of the window came back", window);
+                    prop_assert!(
+                        (WINDOW - UNANNOUNCED..=WINDOW).contains(&window),
+                        "{} of the window came back",
+                        window
+                    );
                     prop_assert_eq!(self.write(channel, side, 1000)?, 1000);
                     // These bytes may make a rekey due, which stops all sending until it is over.
                     self.pair.settle();
