@@ -35,22 +35,27 @@ pub struct Visit {
 }
 
 /// Counts visitors and turns away those above the bounds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct VisitorLimits {
-    rules: VisitorRules,
     ports: HashMap<Port, u32>,
     accounts: HashMap<AccountId, u32>,
 }
 
 impl VisitorLimits {
     /// No visitors yet.
-    pub fn new(rules: VisitorRules) -> VisitorLimits {
-        VisitorLimits { rules, ports: HashMap::new(), accounts: HashMap::new() }
+    pub fn new() -> VisitorLimits {
+        VisitorLimits::default()
     }
 
-    /// A visitor connected to this port of this account: lets it in, or says why not.
-    pub fn handle_visitor(&mut self, port: Port, account: AccountId) -> Result<Visit, VisitorRefused> {
-        let VisitorRules { per_port, per_account } = self.rules;
+    /// A visitor connected to this port of this account: lets it in, or says why not. The rules are those of the account's
+    /// tier; the counts go on when they change.
+    pub fn handle_visitor(
+        &mut self,
+        port: Port,
+        account: AccountId,
+        rules: VisitorRules,
+    ) -> Result<Visit, VisitorRefused> {
+        let VisitorRules { per_port, per_account } = rules;
         if is_full(self.at_port(port), per_port) {
             return Err(VisitorRefused::PortFull { limit: per_port });
         }
@@ -130,8 +135,31 @@ mod tests {
         Port::new(number).unwrap()
     }
 
-    fn limits(per_port: u32, per_account: u32) -> VisitorLimits {
-        VisitorLimits::new(VisitorRules { per_port, per_account })
+    /// The counts, under one set of rules.
+    struct Bounded(VisitorRules, VisitorLimits);
+
+    fn limits(per_port: u32, per_account: u32) -> Bounded {
+        Bounded(VisitorRules { per_port, per_account }, VisitorLimits::new())
+    }
+
+    impl Bounded {
+        fn handle_visitor(&mut self, port: Port, account: AccountId) -> Result<Visit, VisitorRefused> {
+            self.1.handle_visitor(port, account, self.0)
+        }
+
+        fn handle_left(&mut self, visit: Visit) {
+            self.1.handle_left(visit);
+        }
+    }
+
+    #[test]
+    fn each_tier_has_its_own_rules() {
+        let mut limits = VisitorLimits::new();
+        let (small, large) =
+            (VisitorRules { per_port: 1, per_account: 0 }, VisitorRules { per_port: 2, per_account: 0 });
+        let _first = limits.handle_visitor(port(10_080), ALICE, small).unwrap();
+        assert_eq!(limits.handle_visitor(port(10_080), ALICE, small), Err(VisitorRefused::PortFull { limit: 1 }));
+        assert!(limits.handle_visitor(port(10_080), ALICE, large).is_ok());
     }
 
     #[test]
@@ -151,7 +179,7 @@ mod tests {
         let first = limits.handle_visitor(port(10_080), ALICE).unwrap();
         let _second = limits.handle_visitor(port(10_081), ALICE).unwrap();
         assert_eq!(limits.handle_visitor(port(10_082), ALICE), Err(VisitorRefused::AccountFull { limit: 2 }));
-        assert_eq!(limits.at_port(port(10_082)), 0, "a visitor turned away is not counted");
+        assert_eq!(limits.1.at_port(port(10_082)), 0, "a visitor turned away is not counted");
         assert!(limits.handle_visitor(port(20_000), BOB).is_ok());
         limits.handle_left(first);
         assert!(limits.handle_visitor(port(10_082), ALICE).is_ok());
@@ -161,9 +189,9 @@ mod tests {
     fn zero_means_no_bound() {
         let mut limits = limits(0, 0);
         let visits: Vec<Visit> = (0..10_000).map(|_| limits.handle_visitor(port(10_080), ALICE).unwrap()).collect();
-        assert_eq!((limits.at_port(port(10_080)), limits.of_account(ALICE)), (10_000, 10_000));
+        assert_eq!((limits.1.at_port(port(10_080)), limits.1.of_account(ALICE)), (10_000, 10_000));
         visits.into_iter().for_each(|visit| limits.handle_left(visit));
-        assert!(limits.ports.is_empty() && limits.accounts.is_empty(), "nobody is remembered after they left");
+        assert!(limits.1.ports.is_empty() && limits.1.accounts.is_empty(), "nobody is remembered after they left");
     }
 
     #[test]

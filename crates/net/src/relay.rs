@@ -14,8 +14,8 @@ use adit_ssh::{Buffer, ChannelId, Connection, Disconnect, MAX_DATA_SLOTS, OUTPUT
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::{socket, storage};
 use crate::wake::WakeSet;
+use crate::{socket, storage};
 
 /// The most that one turn takes from one socket, so that others get theirs: all slots of one read.
 const TURN: usize = MAX_DATA_SLOTS * 32 * 1024;

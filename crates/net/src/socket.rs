@@ -16,17 +16,21 @@ pub fn poll_read(
     slots: &mut [IoSliceMut<'_>],
 ) -> Poll<io::Result<usize>> {
     let wanted = slots.iter().map(|slot| slot.len()).sum();
-    poll_io(wanted, || stream.poll_read_ready(context), |done| {
-        stream.try_io(Interest::READABLE, || done((&*SockRef::from(stream)).read_vectored(slots)))
-    })
+    poll_io(
+        wanted,
+        || stream.poll_read_ready(context),
+        |done| stream.try_io(Interest::READABLE, || done((&*SockRef::from(stream)).read_vectored(slots))),
+    )
 }
 
 /// Writes from `slices`, in order. Pending: the kernel takes nothing now, and the task of `context` is woken when it does.
 pub fn poll_write(stream: &TcpStream, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     let wanted = slices.iter().map(|slice| slice.len()).sum();
-    poll_io(wanted, || stream.poll_write_ready(context), |done| {
-        stream.try_io(Interest::WRITABLE, || done((&*SockRef::from(stream)).write_vectored(slices)))
-    })
+    poll_io(
+        wanted,
+        || stream.poll_write_ready(context),
+        |done| stream.try_io(Interest::WRITABLE, || done((&*SockRef::from(stream)).write_vectored(slices))),
+    )
 }
 
 /// Repeats until the kernel did something or the socket is not ready. The error kind `WouldBlock` is what makes tokio forget

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::buffer::Payload;
 use crate::channel::{Channel, ChannelId, Kind, MAX_DATA, Opening, RECEIVE_WINDOW};
-use crate::config::{Event, Limits};
+use crate::config::{Event, Limits, OpenFailure};
 use crate::disconnect::Disconnect;
 use crate::holding::{EXIT_INTERRUPTED, Holding, Verdict};
 use crate::messages;
@@ -167,7 +167,7 @@ impl Channels {
         }
         let (_, channel) = self.deadlines.pop_front()?;
         self.get(channel)?.orphaned = true;
-        Some(Event::OpenFailed { channel, reason: "the client did not answer in time".into() })
+        Some(Event::OpenFailed { channel, why: OpenFailure::Unanswered })
     }
 
     /// Takes a channel message (90–127). `at` says where `payload` begins in the buffer it lies in.
@@ -287,7 +287,7 @@ impl Channels {
         };
         let orphaned = *orphaned;
         self.remove(id);
-        Ok((!orphaned).then_some(Event::OpenFailed { channel: id, reason }))
+        Ok((!orphaned).then_some(Event::OpenFailed { channel: id, why: OpenFailure::Refused(reason) }))
     }
 
     fn handle_data(

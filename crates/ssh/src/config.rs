@@ -111,8 +111,8 @@ pub enum Event {
     OpenFailed {
         /// The channel asked for.
         channel: ChannelId,
-        /// Why, in the peer's words (raw) or ours.
-        reason: String,
+        /// Why.
+        why: OpenFailure,
     },
     /// Client: a connection arrived at a remote forward, to be answered by [`accept`](crate::Connection::accept) or
     /// [`refuse`](crate::Connection::refuse).
@@ -143,6 +143,15 @@ pub enum Event {
     Sendable(ChannelId),
     /// A key exchange is over: channels may send again.
     Rekeyed,
+}
+
+/// Why a channel did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// The peer refused it, in these words (raw): mostly, nothing listens at the service's address.
+    Refused(String),
+    /// The peer did not answer in time.
+    Unanswered,
 }
 
 /// The server would not open a remote forward.

@@ -35,7 +35,7 @@ pub use auth::{AuthOutcome, AuthRequest};
 pub use buffer::{Buffer, Payload};
 pub use channel::{ChannelId, RECEIVE_WINDOW};
 pub use channels::Arrival;
-pub use config::{ClientConfig, Event, ForwardDenied, Limits, ServerConfig};
+pub use config::{ClientConfig, Event, ForwardDenied, Limits, OpenFailure, ServerConfig};
 pub use connection::{Connection, OUTPUT_LOW};
 pub use disconnect::{Disconnect, DisconnectCode, EndedBy};
 pub use negotiation::{Algorithms, Side};

@@ -2,7 +2,7 @@
 
 use super::message::Message;
 use super::pair::{Pair, Setup};
-use crate::{ChannelId, Event, RECEIVE_WINDOW};
+use crate::{ChannelId, Event, OpenFailure, RECEIVE_WINDOW};
 
 #[test]
 fn a_half_closed_channel_carries_bytes_the_other_way() {
@@ -76,7 +76,10 @@ fn a_refused_visitor_is_told_why() {
     let at_client = forwarded(&pair.client.event()).unwrap();
     pair.client.connection.refuse(at_client, "connection refused").unwrap();
     pair.settle();
-    assert_eq!(pair.server.event(), Event::OpenFailed { channel, reason: "connection refused".into() });
+    assert_eq!(
+        pair.server.event(),
+        Event::OpenFailed { channel, why: OpenFailure::Refused("connection refused".into()) }
+    );
     assert_eq!(pair.knock(), channel);
 }
 

@@ -1,0 +1,149 @@
+//! What a driver does with channels: open, send, credit, close.
+
+use std::io::IoSliceMut;
+use std::time::Instant;
+
+use super::{Connection, OUTPUT_LOW};
+use crate::channel::ChannelId;
+use crate::channels::Arrival;
+use crate::disconnect::Disconnect;
+use crate::packet::MAX_DATA_SLOTS;
+
+impl Connection {
+    /// Announces a connection that arrived at a remote forward. `None`: no more channels, or too much waits to be sent already;
+    /// turn the visitor away. Visitors alone can therefore never end a connection whose peer does not read for a while.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn open_forwarded(&mut self, arrival: Arrival<'_>, now: Instant) -> Result<Option<ChannelId>, Disconnect> {
+        if !self.is_open() || self.over || !self.channels.has_room() || self.out.is_crowded() {
+            return Ok(None);
+        }
+        let opened = self.channels.open_forwarded(arrival, &mut self.out, now).map(Some);
+        self.or_end(opened)
+    }
+
+    /// Client: takes a connection that arrived.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn accept(&mut self, channel: ChannelId) -> Result<(), Disconnect> {
+        let accepted = self.channels.accept(channel, &mut self.out);
+        self.or_end(accepted)
+    }
+
+    /// Client: turns a connection that arrived away. The id is free again.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn refuse(&mut self, channel: ChannelId, reason: &str) -> Result<(), Disconnect> {
+        let refused = self.channels.refuse(channel, reason, &mut self.out);
+        self.or_end(refused)
+    }
+
+    /// How many bytes may be sent on `channel` now: bounded by its window, and nothing while keys are exchanged or much
+    /// waits to go out. Where the window is what forbids, [`Event::Sendable`] tells when it opens.
+    pub fn sendable(&mut self, channel: ChannelId) -> usize {
+        if self.over || self.is_holding_data() {
+            return 0;
+        }
+        let Some(channel) = self.channels.get(channel) else { return 0 };
+        let sendable = channel.sendable();
+        channel.wants_window = sendable == 0;
+        sendable
+    }
+
+    /// Whether data is held up on every channel: much waits to go out, or keys are exchanged ([`Event::Rekeyed`] tells the end).
+    pub fn is_holding_data(&self) -> bool {
+        self.out.is_holding() || self.out.writer.out.len() >= OUTPUT_LOW
+    }
+
+    /// Room for up to `max` bytes of channel data at the end of the output, in pieces of a packet each: fill them in order and call
+    /// [`Self::commit_data`] next. Returns how many pieces there are; 0 where [`Self::sendable`] is.
+    pub fn data_slots<'a>(
+        &'a mut self,
+        channel: ChannelId,
+        max: usize,
+        slots: &mut [IoSliceMut<'a>; MAX_DATA_SLOTS],
+    ) -> usize {
+        let total = self.sendable(channel).min(max);
+        let Some(max_data) = self.channels.get(channel).map(|channel| channel.max_data()).filter(|_| total > 0) else {
+            return 0;
+        };
+        self.out.writer.data_slots(max_data, total, slots)
+    }
+
+    /// Sends the first `len` bytes that were put in the pieces of [`Self::data_slots`].
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn commit_data(&mut self, channel: ChannelId, len: usize, now: Instant) -> Result<(), Disconnect> {
+        let Some(open) = self.channels.get(channel) else { return Ok(()) };
+        let len = len.min(open.sendable());
+        open.sent(len);
+        let (peer, max_data) = (open.peer, open.max_data());
+        let sent = self.out.writer.commit_data(peer, max_data, len);
+        self.or_end(sent)?;
+        self.rekey_if_due(now)
+    }
+
+    /// Sends as much of `bytes` as may be sent now; returns how much that was.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn send_data(&mut self, channel: ChannelId, bytes: &[u8], now: Instant) -> Result<usize, Disconnect> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let mut slots = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+            let count = self.data_slots(channel, bytes.len() - sent, &mut slots);
+            if count == 0 {
+                break;
+            }
+            let mut len = 0;
+            for slot in &mut slots[..count] {
+                let piece = &bytes[sent + len..][..slot.len()];
+                slot.copy_from_slice(piece);
+                len += piece.len();
+            }
+            self.commit_data(channel, len, now)?;
+            sent += len;
+        }
+        Ok(sent)
+    }
+
+    /// Opens the peer's window again by `len` bytes that were *written on*.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn credit(&mut self, channel: ChannelId, len: usize) -> Result<(), Disconnect> {
+        let credited = self.channels.credit(channel, len, &mut self.out);
+        self.or_end(credited)
+    }
+
+    /// Says that no more data comes on a channel (RFC 4254 §5.3). Said once.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn send_eof(&mut self, channel: ChannelId) -> Result<(), Disconnect> {
+        let sent = self.channels.send_eof(channel, &mut self.out);
+        self.or_end(sent)
+    }
+
+    /// Closes a channel. The id stays taken until it is released.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn close(&mut self, channel: ChannelId) -> Result<(), Disconnect> {
+        let closed = self.channels.close(channel, &mut self.out);
+        self.or_end(closed)
+    }
+
+    /// Lets go of a channel, whatever its state: no event names the id any more until it is used again.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn release(&mut self, channel: ChannelId) -> Result<(), Disconnect> {
+        let released = self.channels.release(channel, &mut self.out);
+        self.or_end(released)
+    }
+}
