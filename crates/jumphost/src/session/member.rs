@@ -1,0 +1,373 @@
+//! A session that is logged in: the forwards it asked for, their listeners and visitors, and what can end it from outside.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use adit_core::{BindRequest, ForwardRequest, Port, Printable, RequestId, Visit, VisitorRules};
+use adit_net::relay::{Relay, Tally};
+use adit_net::{listen, socket};
+use adit_ssh::{Arrival, Connection, Disconnect, OUTPUT_LOW, ReplyId};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::audit::{Fact, Subject};
+use crate::directory::Identity;
+use crate::metrics::{RefusedForward, RefusedVisitor};
+use crate::ports::{HeldLease, PortClient, PortOrder};
+use crate::registry::{CutReason, CutSignal, ForwardPresence, Login, Presence, VisitorPresence};
+use crate::server::Shared;
+
+/// When descriptors run out there is no event to wait for; this is how soon a listener looks again.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
+
+/// A logged-in session.
+pub(super) struct Member {
+    identity: Arc<Identity>,
+    cut: CutSignal,
+    /// Requests the port table has not answered.
+    asked: HashMap<RequestId, AskedForward>,
+    listening: Vec<Listening>,
+    ports: PortClient,
+    /// When the port table asked for a sign of life that has not come.
+    probed: Option<Instant>,
+    without_forward_since: Option<Instant>,
+    /// When to accept again after descriptors ran out.
+    accept_again: Option<Instant>,
+    presence: Presence,
+    shared: Arc<Shared>,
+}
+
+struct AskedForward {
+    reply: ReplyId,
+    bind: BindRequest,
+}
+
+/// An open forward. Its fields go in this order: the port is free only once its listener is closed.
+struct Listening {
+    listener: TcpListener,
+    port: Port,
+    bind: BindRequest,
+    presence: ForwardPresence,
+    _lease: HeldLease,
+}
+
+/// A visitor's place in every count it is part of.
+pub(super) struct Visitor {
+    presence: VisitorPresence,
+    visit: Option<Visit>,
+    shared: Arc<Shared>,
+}
+
+impl Tally for Visitor {
+    fn count_in(&self, bytes: usize) {
+        self.presence.count_in(bytes);
+    }
+
+    fn count_out(&self, bytes: usize) {
+        self.presence.count_out(bytes);
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        if let Some(visit) = self.visit.take() {
+            self.shared.visitors.lock().unwrap_or_else(PoisonError::into_inner).handle_left(visit);
+        }
+    }
+}
+
+impl Member {
+    /// Takes the place of somebody who has just proved who they are.
+    pub(super) fn enter(
+        identity: Arc<Identity>,
+        client: SocketAddr,
+        connection: &mut Connection,
+        shared: Arc<Shared>,
+        now: Instant,
+    ) -> Self {
+        let client_version = String::from_utf8_lossy(connection.peer_version()).into_owned();
+        connection.set_greeting(&format!("Tunnel-only access for {}.", identity.account));
+        tracing::info!(
+            account = %identity.account, %client, key = %identity.fingerprint,
+            version = %Printable(client_version.as_bytes()).at_most(100), "session logged in"
+        );
+        let fact = Fact::LoggedIn { key: identity.fingerprint, client_version: client_version.clone() };
+        let login = Login { identity: identity.clone(), client, client_version, since: SystemTime::now() };
+        let (presence, cut) = shared.enter(login);
+        shared.audit.record(Subject::session(&presence), &fact);
+        Self {
+            identity,
+            cut,
+            asked: HashMap::new(),
+            listening: Vec::new(),
+            ports: shared.ports.enter(presence.id()),
+            probed: None,
+            without_forward_since: Some(now),
+            accept_again: None,
+            presence,
+            shared,
+        }
+    }
+
+    /// Ready when the session must end, with the reason.
+    pub(super) fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<CutReason> {
+        std::pin::Pin::new(&mut self.cut).poll(context)
+    }
+
+    // ── forwards ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn handle_forward_request(
+        &mut self,
+        reply: ReplyId,
+        address: &[u8],
+        port: u32,
+        connection: &mut Connection,
+    ) -> Result<(), Disconnect> {
+        let bind = match BindRequest::parse(address, port, self.shared.ports.mesh()) {
+            Ok(bind) => bind,
+            Err(refused) => {
+                self.note_refused(port, RefusedForward::from(&refused));
+                return connection.answer_forward(reply, Err(&format!("port {port}: {refused}")));
+            }
+        };
+        let identity = &self.identity;
+        let request = self.ports.request(|session, request| ForwardRequest {
+            request,
+            session,
+            account: identity.account_id,
+            port: bind.port(),
+            allowed: identity.allowed,
+            limit: identity.limits.forwards_per_account,
+        });
+        self.asked.insert(request, AskedForward { reply, bind });
+        Ok(())
+    }
+
+    /// The port names the forward: one port has one owner, and clients spell the address in more ways than one.
+    pub(super) fn handle_forward_cancel(
+        &mut self,
+        reply: ReplyId,
+        port: u32,
+        connection: &mut Connection,
+        now: Instant,
+    ) -> Result<(), Disconnect> {
+        let Some(index) = self.listening.iter().position(|forward| u32::from(forward.port.get()) == port) else {
+            return connection.answer_forward(reply, Err(&format!("port {port}: this session has no such forward")));
+        };
+        let closed = self.listening.swap_remove(index);
+        self.note_closed(&closed);
+        drop(closed);
+        if self.listening.is_empty() {
+            self.without_forward_since = Some(now);
+        }
+        connection.answer_forward(reply, Ok(None))
+    }
+
+    /// Carries out what the port table wants.
+    pub(super) fn poll_orders(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        now: Instant,
+    ) -> Result<bool, Disconnect> {
+        let mut progress = false;
+        while let Poll::Ready(Some(order)) = self.ports.orders.poll_recv(context) {
+            progress = true;
+            match order {
+                PortOrder::Listen { request, lease } => self.listen(request, lease, connection)?,
+                PortOrder::Refuse { request, reason } => {
+                    let Some(asked) = self.asked.remove(&request) else { continue };
+                    let port = asked.bind.port().map_or(0, Port::get);
+                    self.note_refused(u32::from(port), RefusedForward::from(reason));
+                    connection.answer_forward(asked.reply, Err(&format!("port {port}: {reason}")))?;
+                }
+                PortOrder::Probe => {
+                    self.probed = Some(now);
+                    connection.probe()?;
+                }
+                PortOrder::Evict { port } => {
+                    self.shared.metrics.takeover();
+                    self.record(&Fact::PortTakenOver { port, from: self.presence.id() });
+                    self.shared.registry.cut_session(self.presence.id(), CutReason::PortTakenOver);
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    fn listen(&mut self, request: RequestId, lease: HeldLease, connection: &mut Connection) -> Result<(), Disconnect> {
+        let Some(port) = lease.get().map(|lease| lease.port()) else { return Ok(()) };
+        let Some(asked) = self.asked.remove(&request) else { return Ok(()) };
+        let address = SocketAddr::new(self.shared.config.forward_address, port.get());
+        match listen::bind(address) {
+            Ok(listener) => {
+                let spelled = String::from_utf8_lossy(asked.bind.address()).into_owned();
+                let presence = self.presence.open_forward(port, asked.bind.address(), address.ip());
+                let allocated = asked.bind.port().is_none().then_some(port.get());
+                self.ports.listening(request);
+                self.listening.push(Listening { listener, port, bind: asked.bind, presence, _lease: lease });
+                self.without_forward_since = None;
+                tracing::info!(account = %self.identity.account, session = %self.presence.id(), %port, "remote forward opened");
+                self.record(&Fact::ForwardOpened { port, asked: spelled });
+                connection.answer_forward(asked.reply, Ok(allocated))
+            }
+            Err(error) => {
+                tracing::warn!(%address, %error, "cannot listen for a remote forward");
+                self.asked.insert(request, asked);
+                self.ports.listen_failed(lease);
+                Ok(())
+            }
+        }
+    }
+
+    // ── visitors ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Accepts visitors, while the client can be told of them.
+    pub(super) fn poll_visitors(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        relay: &mut Relay<Visitor>,
+        now: Instant,
+    ) -> Result<bool, Disconnect> {
+        let mut progress = false;
+        if self.accept_again.is_some() || connection.is_holding_data() {
+            return Ok(false);
+        }
+        for forward in &self.listening {
+            while connection.output().len() < OUTPUT_LOW / 2 {
+                match forward.listener.poll_accept(context) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok((stream, from))) => {
+                        progress = true;
+                        admit(stream, from, forward, &self.shared, &self.identity, connection, relay, now)?;
+                    }
+                    Poll::Ready(Err(error)) if listen::is_exhausted(&error) => {
+                        tracing::warn!(%error, "cannot accept visitors for now");
+                        self.accept_again = Some(now + EXHAUSTED_PAUSE);
+                        return Ok(progress);
+                    }
+                    // About the one visitor only, which is gone.
+                    Poll::Ready(Err(_)) => progress = true,
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    // ── time and signs of life ──────────────────────────────────────────────────────────────────────────────────
+
+    /// The client was last heard at this time.
+    pub(super) fn handle_heard(&mut self, at: Instant) {
+        if self.probed.is_some_and(|probed| at > probed) {
+            self.probed = None;
+            self.ports.heard();
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.accept_again.into_iter().chain(self.must_have_forward_by()).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.accept_again.is_some_and(|at| now >= at) {
+            self.accept_again = None;
+        }
+        if self.must_have_forward_by().is_some_and(|at| now >= at) {
+            self.without_forward_since = None;
+            self.shared.registry.cut_session(self.presence.id(), CutReason::NoForward);
+        }
+    }
+
+    fn must_have_forward_by(&self) -> Option<Instant> {
+        Some(self.without_forward_since? + self.shared.config.idle_without_forward?)
+    }
+
+    // ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn handle_refused(&self, what: &[u8]) {
+        let request = String::from_utf8_lossy(&what[..what.len().min(64)]).into_owned();
+        if what == b"streamlocal-forward@openssh.com" {
+            self.note_refused(0, RefusedForward::Kind);
+        }
+        self.record(&Fact::RequestRefused { request });
+    }
+
+    fn note_refused(&self, port: u32, reason: RefusedForward) {
+        tracing::info!(account = %self.identity.account, session = %self.presence.id(), port, reason = reason.name(), "remote forward refused");
+        self.shared.metrics.forward_refused(reason);
+        self.record(&Fact::ForwardRefused { port, reason });
+    }
+
+    fn note_closed(&self, forward: &Listening) {
+        let traffic = forward.presence.traffic();
+        self.record(&Fact::ForwardClosed {
+            port: forward.port,
+            visitors: traffic.visitors_total(),
+            bytes_in: traffic.bytes_in(),
+            bytes_out: traffic.bytes_out(),
+        });
+    }
+
+    fn record(&self, fact: &Fact) {
+        self.shared.audit.record(Subject::session(&self.presence), fact);
+    }
+
+    /// Says goodbye in the log; everything held goes with `self`.
+    pub(super) fn leave(mut self: Box<Self>, reason: String) {
+        for forward in std::mem::take(&mut self.listening) {
+            self.note_closed(&forward);
+        }
+        let traffic = self.presence.traffic();
+        tracing::info!(
+            account = %self.identity.account, session = %self.presence.id(), %reason,
+            bytes_in = traffic.bytes_in(), bytes_out = traffic.bytes_out(), "session ended"
+        );
+        self.record(&Fact::SessionEnded { reason, bytes_in: traffic.bytes_in(), bytes_out: traffic.bytes_out() });
+    }
+}
+
+/// Lets a visitor in, or turns it away with a reset.
+#[expect(clippy::too_many_arguments, reason = "one place of call; the parts are borrowed separately from the member")]
+fn admit(
+    stream: TcpStream,
+    from: SocketAddr,
+    forward: &Listening,
+    shared: &Arc<Shared>,
+    identity: &Identity,
+    connection: &mut Connection,
+    relay: &mut Relay<Visitor>,
+    now: Instant,
+) -> Result<(), Disconnect> {
+    let (tier, default) = (&identity.limits, &shared.config.visitors);
+    let rules = VisitorRules {
+        per_port: tier.visitors_per_port.unwrap_or(default.per_port),
+        per_account: tier.visitors_per_account.unwrap_or(default.per_account),
+    };
+    let admitted = if shared.config.allow_networks.permits(from.ip()) {
+        let mut visitors = shared.visitors.lock().unwrap_or_else(PoisonError::into_inner);
+        visitors.handle_visitor(forward.port, identity.account_id, rules).map_err(RefusedVisitor::from)
+    } else {
+        Err(RefusedVisitor::Network)
+    };
+    let visit = match admitted {
+        Ok(visit) => visit,
+        Err(reason) => {
+            shared.metrics.visitor_refused(reason);
+            socket::reset(stream);
+            return Ok(());
+        }
+    };
+    let visitor = Visitor { presence: forward.presence.admit(), visit: Some(visit), shared: shared.clone() };
+    let arrival = Arrival { address: forward.bind.address(), port: forward.port.get(), originator: from };
+    match connection.open_forwarded(arrival, now)? {
+        Some(channel) => {
+            socket::set_nodelay(&stream);
+            relay.insert(channel, stream, visitor);
+        }
+        None => socket::reset(stream),
+    }
+    Ok(())
+}
