@@ -1,0 +1,279 @@
+//! What can be typed on the command line. Values stay text here: they are read together with those of the environment and the
+//! file, by `adit_jumphost::config`.
+
+use std::path::PathBuf;
+
+use adit_jumphost::RawConfig;
+use adit_jumphost::config::{Origin, Typed};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// Publishes and reaches services that have no public address.
+#[derive(Debug, Parser)]
+#[command(name = "adit", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) role: Role,
+}
+
+/// What this machine is to be.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Run a jump host: others share their services through it with plain `ssh -R`
+    Jumphost(Jumphost),
+}
+
+const AFTER_HELP: &str = "\
+Every setting can also stand in the configuration file, under `jumphost:`, or in the environment: \
+`limits.visitors_per_port` is ADIT_JUMPHOST_LIMITS_VISITORS_PER_PORT. \
+Flags win over the environment, the environment over the file.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 78 bad configuration file.
+With --json an error is one line on stderr: {\"error\": \"a sentence\", \"code\": \"a-stable-name\"}";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Jumphost {
+    /// The folder with the host key, the accounts and all else it keeps [default: in the XDG state folder]
+    #[arg(long, global = true, value_name = "DIR", env = "ADIT_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// How the log on stderr is written; ADIT_LOG says what is in it, as `debug` or `adit_jumphost=trace`
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t, env = "ADIT_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+
+    #[command(flatten)]
+    pub(crate) run: RunFlags,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Flags of the server itself; they make no sense before a command.
+#[derive(Debug, Args)]
+pub(crate) struct RunFlags {
+    /// Where SSH clients log in; port 0 lets the system choose [default: 127.0.0.1:2222]
+    #[arg(long, value_name = "ADDR:PORT")]
+    ssh: Option<String>,
+
+    /// Where /health and /metrics answer [default: 127.0.0.1:8022]
+    #[arg(long, value_name = "ADDR:PORT")]
+    web: Option<String>,
+
+    /// The address of this machine where forwarded ports listen [default: 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    forward_address: Option<String>,
+
+    /// The name or address of this machine in commands for other people
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+
+    /// The ports that clients may ask for [default: 10000-60000]
+    #[arg(long, value_name = "FIRST-LAST")]
+    ports: Option<String>,
+
+    /// The configuration file [default: adit/config.yaml in the XDG configuration folder, if it is there]
+    #[arg(long, value_name = "FILE", env = "ADIT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Add, list or remove accounts
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Add, list or remove the keys of accounts
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Who is logged in
+    Sessions,
+    /// Which ports are open, and whose they are
+    Ports,
+    /// End one session
+    Kick {
+        /// Its number, as `sessions` shows it
+        session: u64,
+    },
+    /// What happened, the newest first
+    Audit {
+        /// At most so many events
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Add an account
+    Add {
+        /// Its name: a-z, 0-9, and . _ - after the first
+        name: String,
+        /// Its tier [default: community]
+        #[arg(long)]
+        tier: Option<String>,
+        /// It may administer the jump host
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List the accounts
+    List,
+    /// Remove an account with its keys, and end its sessions
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Give an account a public key
+    Add {
+        /// The account
+        account: String,
+        /// What you call the key [default: its comment]
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+        /// How long it may log in, such as 12h or 30d [default: until it is removed]
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<String>,
+        /// The only ports it may ask for
+        #[arg(long, value_name = "FIRST-LAST")]
+        ports: Option<String>,
+        /// The `.pub` file, or - for standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// List the keys of an account, or of all
+    List {
+        /// The account
+        account: Option<String>,
+    },
+    /// Take a key from an account, and end the sessions that logged in with it
+    Remove {
+        /// The account
+        account: String,
+        /// The key, as `key list` shows it
+        fingerprint: String,
+    },
+}
+
+impl Jumphost {
+    /// A flag of the server before a command would be silently without effect; clap cannot tell the two apart, because it would
+    /// refuse the global flags as well. Ends the program where there is one.
+    pub(crate) fn refuse_misplaced_flags(&self) {
+        if let (Some(_), Some(flag)) = (&self.command, self.run.first_given()) {
+            let told = format!("{flag} is for running the jump host; a command takes --data, --json and --log-format");
+            Arguments::command().error(ErrorKind::ArgumentConflict, told).exit();
+        }
+    }
+}
+
+impl RunFlags {
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--ssh", &self.ssh),
+            ("--web", &self.web),
+            ("--forward-address", &self.forward_address),
+            ("--advertise", &self.advertise),
+            ("--ports", &self.ports),
+        ];
+        given.into_iter().find(|(_, value)| value.is_some()).map(|(flag, _)| flag)
+    }
+
+    /// The flags as settings.
+    pub(crate) fn settings(&self) -> RawConfig {
+        let typed = |value: &Option<String>| value.as_ref().map(|text| Typed::new(text, Origin::Flag));
+        RawConfig {
+            ssh: typed(&self.ssh),
+            web: typed(&self.web),
+            forward_address: typed(&self.forward_address),
+            advertise: typed(&self.advertise),
+            ports: typed(&self.ports),
+            ..RawConfig::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Jumphost, clap::Error> {
+        Arguments::try_parse_from(line.split(' ')).map(|arguments| match arguments.role {
+            Role::Jumphost(jumphost) => jumphost,
+        })
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn data_and_json_stand_before_or_after_a_command() {
+        for line in [
+            "adit jumphost --data /d --json account add alice --tier pro --admin",
+            "adit jumphost account add alice --tier pro --admin --data /d --json",
+            "adit jumphost account --json add --data /d alice --admin --tier pro",
+        ] {
+            let arguments = parse(line).unwrap();
+            assert!(arguments.json, "{line}");
+            assert_eq!(arguments.data.as_deref(), Some("/d".as_ref()), "{line}");
+            let Some(Command::Account(AccountCommand::Add { name, tier, admin })) = arguments.command else {
+                panic!("{line}")
+            };
+            assert_eq!((name.as_str(), tier.as_deref(), admin), ("alice", Some("pro"), true));
+        }
+    }
+
+    #[test]
+    fn a_key_comes_from_a_file_or_from_standard_input() {
+        for (line, expected) in [
+            ("adit jumphost key add alice", "-"),
+            ("adit jumphost key add alice -", "-"),
+            ("adit jumphost key add alice --label laptop id.pub", "id.pub"),
+        ] {
+            let Some(Command::Key(KeyCommand::Add { file, .. })) = parse(line).unwrap().command else {
+                panic!("{line}")
+            };
+            assert_eq!(file, PathBuf::from(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_commands_of_the_manual_are_understood() {
+        for line in [
+            "adit jumphost",
+            "adit jumphost --ssh 0.0.0.0:2222 --web 127.0.0.1:0 --forward-address 10.8.0.1 --advertise jump --ports 10000-60000",
+            "adit jumphost --data /d --config /c.yaml",
+            "adit jumphost account list",
+            "adit jumphost account remove alice",
+            "adit jumphost key list",
+            "adit jumphost key list alice",
+            "adit jumphost key remove alice SHA256:x",
+            "adit jumphost sessions",
+            "adit jumphost ports",
+            "adit jumphost kick 7",
+            "adit jumphost audit",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_flag_of_the_server_is_seen_before_a_command() {
+        assert_eq!(parse("adit jumphost --ports 1-2 sessions").unwrap().run.first_given(), Some("--ports"));
+        assert_eq!(parse("adit jumphost --data /d sessions").unwrap().run.first_given(), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! The edge: every error ends here, is printed once, and becomes an exit code.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use adit_api::Failure as Told;
+use adit_api::control::{CallError, ConnectError};
+use adit_jumphost::admin::{Fault, FaultKind};
+use adit_jumphost::config::{ConfigError, Origin};
+use adit_jumphost::data_dir::DataDirError;
+use adit_jumphost::{StartError, error_chain};
+use adit_ssh::crypto::KeyTextError;
+use adit_store::OpenError;
+use thiserror::Error;
+
+/// `EX_CONFIG` of sysexits.h: the one code that tells a service manager not to try again.
+const BAD_CONFIG_FILE: u8 = 78;
+const BAD_INPUT: u8 = 2;
+const FAILED: u8 = 1;
+
+/// Why `adit` did not do what it was asked for.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Setting(#[from] ConfigError),
+    #[error("cannot read the configuration file {path}")]
+    ConfigFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the configuration file {path} is not understood: {reason}")]
+    ConfigSyntax { path: PathBuf, reason: String },
+    #[error("ADIT_LOG is {typed:?}, which is no log filter ({reason}); write it like info or adit_jumphost=debug")]
+    LogFilter { typed: String, reason: String },
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(
+        "there is no jump host in {path} yet; start one with `adit jumphost`, or name another folder with --data DIR"
+    )]
+    NoJumpHost { path: PathBuf },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The error of an operation that ran here, on the store alone.
+    #[error("{told}")]
+    Fault { kind: FaultKind, told: Told },
+    #[error("cannot read the key from {path}")]
+    KeyFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{path} holds no key to add: {source}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
+    KeyText { path: PathBuf, source: KeyTextError, hint: Option<String> },
+    #[error("--expires is {typed:?}, expected a duration such as 12h or 30d")]
+    Expires { typed: String },
+    #[error("cannot start")]
+    Runtime(#[source] io::Error),
+    #[error("cannot write the answer")]
+    Output(#[source] io::Error),
+}
+
+impl Failure {
+    pub(crate) fn from_fault(fault: &impl Fault) -> Self {
+        Self::Fault { kind: fault.kind(), told: Told::from_fault(fault) }
+    }
+
+    /// Prints the error on stderr; standard output is for answers.
+    pub(crate) fn report(self, json: bool) -> ExitCode {
+        let (exit, code) = (self.exit(), self.code().to_owned());
+        let told = Told { error: self.sentence(), code };
+        match serde_json::to_string(&told) {
+            Ok(line) if json => eprintln!("{line}"),
+            _ => eprintln!("adit: {told}"),
+        }
+        ExitCode::from(exit)
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            // These have said their cause already.
+            Self::Fault { told, .. } | Self::Call(CallError::Fault { failure: told, .. }) => told.error.clone(),
+            Self::KeyText { .. } => self.to_string(),
+            other => error_chain(other),
+        }
+    }
+
+    fn exit(&self) -> u8 {
+        match self {
+            Self::Setting(error) if error.origin == Origin::File => BAD_CONFIG_FILE,
+            Self::ConfigFile { .. } | Self::ConfigSyntax { .. } => BAD_CONFIG_FILE,
+            Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
+            Self::KeyFile { .. } => BAD_INPUT,
+            Self::Fault { kind, .. } | Self::Call(CallError::Fault { kind, .. }) => match kind {
+                FaultKind::BadInput => BAD_INPUT,
+                FaultKind::NotFound | FaultKind::Conflict | FaultKind::Internal => FAILED,
+            },
+            _ => FAILED,
+        }
+    }
+
+    fn code(&self) -> &str {
+        match self {
+            Self::Setting(_) => "bad-setting",
+            Self::ConfigFile { .. } | Self::ConfigSyntax { .. } => "bad-config-file",
+            Self::LogFilter { .. } => "bad-log-filter",
+            Self::DataDir(error) | Self::Start(StartError::DataDir(error)) => data_dir_code(error),
+            Self::NoJumpHost { .. } => "no-jump-host",
+            Self::Store(_) | Self::Start(StartError::Store(_) | StartError::Directory(_)) => "store-unusable",
+            Self::Start(StartError::Bind { .. } | StartError::ForwardAddress { .. }) => "cannot-listen",
+            Self::Start(StartError::Control { .. }) => "no-control-socket",
+            Self::Connect(_) => "control-socket-unreachable",
+            Self::Call(CallError::Lost { .. }) => "no-answer",
+            Self::Fault { told, .. } | Self::Call(CallError::Fault { failure: told, .. }) => &told.code,
+            Self::KeyFile { .. } => "unreadable-key-file",
+            Self::KeyText { .. } => "bad-key",
+            Self::Expires { .. } => "bad-expiry",
+            Self::Runtime(_) => "cannot-start",
+            Self::Output(_) => "cannot-write",
+        }
+    }
+}
+
+fn data_dir_code(error: &DataDirError) -> &'static str {
+    match error {
+        DataDirError::Busy { .. } => "already-running",
+        DataDirError::BrokenHostKey { .. } => "broken-host-key",
+        _ => "data-folder-unusable",
+    }
+}

@@ -1,0 +1,28 @@
+//! The log: facts with fields, on stderr, as text for people or as JSON for machines.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::arguments::LogFormat;
+use crate::failure::Failure;
+
+/// What is logged where ADIT_LOG says nothing: what an operator wants to know in the morning.
+const USUAL: &str = "info";
+
+/// Starts logging. Called once.
+pub(crate) fn start(format: LogFormat) -> Result<(), Failure> {
+    let typed = std::env::var("ADIT_LOG").unwrap_or_else(|_| USUAL.to_owned());
+    let filter = EnvFilter::try_new(&typed)
+        .map_err(|error| Failure::LogFilter { typed: typed.clone(), reason: error.to_string() })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match format {
+        LogFormat::Text => {
+            let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            lines.with_ansi(colours).with_target(false).finish().try_init()
+        }
+        LogFormat::Json => lines.json().finish().try_init(),
+    };
+    started.map_err(|error| Failure::Runtime(io::Error::other(error)))
+}

@@ -1,0 +1,139 @@
+//! Answers for people: aligned tables, times as "3 min ago", colours where a terminal shows them.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+const BOLD: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Where answers go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+    colours: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    /// Prints an answer: as JSON, or as `text` makes it for people.
+    pub(crate) fn answer<T: Serialize>(self, answer: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        let mut whole = match self.json {
+            true => serde_json::to_string(answer).map_err(|error| Failure::Output(error.into()))?,
+            false => text(answer),
+        };
+        whole.push('\n');
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(whole.as_bytes()).and_then(|()| stdout.flush()) {
+            // `adit … | head` has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Failure::Output(error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.in_style(BOLD, text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.in_style(DIM, text)
+    }
+
+    fn in_style(self, style: &str, text: &str) -> String {
+        if self.colours { format!("{style}{text}{PLAIN}") } else { text.to_owned() }
+    }
+
+    /// A table with its columns aligned. The last column is not padded, so that a narrow terminal wraps less.
+    pub(crate) fn table<const N: usize>(self, heads: [&str; N], rows: Vec<[String; N]>) -> String {
+        let mut widths = heads.map(str::len);
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut table = self.dim(&line(&heads.map(str::to_owned), &widths));
+        for row in &rows {
+            table.push('\n');
+            table.push_str(&line(row, &widths));
+        }
+        table
+    }
+}
+
+fn line<const N: usize>(cells: &[String; N], widths: &[usize; N]) -> String {
+    let mut line = String::new();
+    for (cell, width) in cells.iter().zip(widths) {
+        // Writing to a `String` cannot fail.
+        let _ = write!(line, "{cell:width$}  ");
+    }
+    line.trim_end().to_owned()
+}
+
+/// Milliseconds since 1970 as a distance from now.
+pub(crate) fn ago(millis: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    match distance(now - millis) {
+        (text, false) => format!("{text} ago"),
+        (text, true) => format!("in {text}"),
+    }
+}
+
+fn distance(millis: i64) -> (String, bool) {
+    let seconds = millis.unsigned_abs() / 1_000;
+    let text = match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    (text, millis < 0)
+}
+
+/// A byte count in the largest unit that leaves something before the point.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    match UNITS.into_iter().find(|(_, size)| count >= *size) {
+        Some((unit, size)) => format!("{:.1} {unit}", count as f64 / size as f64),
+        None => format!("{count} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN_OUTPUT: Output = Output { json: false, colours: false };
+
+    #[test]
+    fn columns_are_aligned_by_characters() {
+        let rows = vec![["a".to_owned(), "1".to_owned()], ["żółw".to_owned(), "22".to_owned()]];
+        assert_eq!(PLAIN_OUTPUT.table(["NAME", "N"], rows), "NAME  N\na     1\nżółw  22");
+    }
+
+    #[test]
+    fn distances_are_told_in_one_unit() {
+        for (millis, text) in
+            [(0, "0 s"), (59_999, "59 s"), (60_000, "1 min"), (7_200_000, "2 h"), (172_800_000, "2 days")]
+        {
+            assert_eq!(distance(millis), (text.to_owned(), false));
+        }
+        assert_eq!(distance(-120_000), ("2 min".to_owned(), true));
+    }
+
+    #[test]
+    fn bytes_are_told_in_one_unit() {
+        for (count, text) in [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (2_000_000_000, "2.0 GB")] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}
