@@ -26,7 +26,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: Cancel
             () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, client)) => admit(stream, client, &shared, &tasks),
+            Ok((stream, client)) => admit(stream, client, &shared, &tasks, &stop),
             Err(error) if listen::is_exhausted(&error) => {
                 tracing::warn!(%error, "cannot accept connections for now");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -37,11 +37,11 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: Cancel
     }
 }
 
-fn admit(stream: TcpStream, client: SocketAddr, shared: &Arc<Shared>, tasks: &TaskTracker) {
+fn admit(stream: TcpStream, client: SocketAddr, shared: &Arc<Shared>, tasks: &TaskTracker, stop: &CancellationToken) {
     match AtTheGate::enter(client, shared) {
         Ok(gate) => {
             socket::set_nodelay(&stream);
-            tasks.spawn(session::run(stream, client, gate, shared.clone()));
+            tasks.spawn(session::run(stream, client, gate, shared.clone(), stop.clone()));
         }
         Err(reason) => {
             shared.metrics.turned_away(reason);

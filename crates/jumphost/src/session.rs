@@ -10,7 +10,7 @@ mod member;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -24,6 +24,7 @@ use adit_ssh::{
 };
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 
 use self::member::{Member, Visitor};
 use crate::audit::{Fact, Subject};
@@ -37,10 +38,25 @@ const LOGIN_NAME: &[u8] = b"tunnel";
 /// Rounds of the loop before other tasks get their turn.
 const ROUNDS: u32 = 16;
 
-/// Serves one connection to its end.
-pub(crate) async fn run(stream: TcpStream, client: SocketAddr, gate: AtTheGate, shared: Arc<Shared>) {
+/// Serves one connection to its end. Whoever has not logged in when `stop` comes is not waited for; members are cut
+/// through the registry.
+pub(crate) async fn run(
+    stream: TcpStream,
+    client: SocketAddr,
+    gate: AtTheGate,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
     let mut session = Session::new(stream, client, gate, shared);
-    let end = poll_fn(|context| session.poll(context)).await;
+    let mut stopping = pin!(stop.cancelled());
+    let served = poll_fn(|context| {
+        let stranger = matches!(session.stage, Stage::Stranger { .. });
+        if stranger && stopping.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Cut(CutReason::ShuttingDown));
+        }
+        session.poll(context)
+    });
+    let end = served.await;
     session.finish(end);
 }
 
@@ -299,7 +315,7 @@ impl Session {
         let _ = socket::poll_write(&self.stream, &mut nobody, &output);
         let told = end.to_string();
         match self.stage {
-            Stage::Member(member) => member.leave(told),
+            Stage::Member(member) => (*member).leave(told),
             Stage::Stranger { mut gate, last_tried } => {
                 if let End::Disconnected(disconnect) = &end
                     && gate.outcome == Outcome::GaveUp

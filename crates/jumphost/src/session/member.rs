@@ -316,7 +316,7 @@ impl Member {
     }
 
     /// Says goodbye in the log; everything held goes with `self`.
-    pub(super) fn leave(mut self: Box<Self>, reason: String) {
+    pub(super) fn leave(mut self, reason: String) {
         for forward in std::mem::take(&mut self.listening) {
             self.note_closed(&forward);
         }
