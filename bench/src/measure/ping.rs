@@ -1,0 +1,62 @@
+//! Small messages to and fro through one session of OpenSSH's client, alone and beside bulk of the same session.
+
+use std::time::{Duration, Instant};
+
+use super::{Plan, alternate};
+use crate::failure::Failure;
+use crate::openssh::{CipherName, OpenSsh};
+use crate::report::{Bound, Figure, Row, Unit};
+use crate::server::{Server, Subject};
+use crate::service::Service;
+use crate::visitor::{Bulk, Direction, Pinger};
+
+/// Idle, beside a download, beside an upload.
+pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
+    let service = Service::start()?;
+    let mut rows = idle(plan, &service);
+    for direction in Direction::ALL {
+        rows.extend(beside_bulk(plan, &service, direction));
+    }
+    Ok(rows)
+}
+
+fn idle(plan: Plan, service: &Service) -> Vec<Row> {
+    let figures = [
+        Figure::new("ping, idle: p50", Unit::Microseconds, Bound::AtMost(120.0)),
+        Figure::new("ping, idle: p99", Unit::Microseconds, Bound::AtMost(180.0)),
+    ];
+    alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
+        let server = Server::start(subject)?;
+        let tunnel = OpenSsh::forward(&server, CipherName::Aes128Gcm, service.address())?;
+        let latencies = Pinger::start(tunnel.port())?.ping_for(time(plan))?;
+        Ok([latencies.quantile(0.5), latencies.quantile(0.99)])
+    })
+}
+
+fn beside_bulk(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
+    let what = |figure: &str| format!("ping beside bulk {}: {figure}", direction.name());
+    let figures = [
+        Figure::new(what("p50"), Unit::Microseconds, Bound::AtMost(300.0)),
+        Figure::new(what("p99"), Unit::Microseconds, Bound::AtMost(1_500.0)),
+        // A tunnel could answer fast by carrying no bulk.
+        Figure::new(what("rate of the bulk"), Unit::MegabytesPerSecond, Bound::Free),
+    ];
+    alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
+        let server = Server::start(subject)?;
+        let tunnel = OpenSsh::forward(&server, CipherName::Aes128Gcm, service.address())?;
+        let mut pinger = Pinger::start(tunnel.port())?;
+        let bulk = Bulk::start(tunnel.port(), direction)?;
+        let (before, began) = (bulk.bytes(), Instant::now());
+        let latencies = pinger.ping_for(time(plan))?;
+        let rate = (bulk.bytes() - before) as f64 / 1e6 / began.elapsed().as_secs_f64();
+        if !bulk.flows() {
+            return Err(Failure::new("the bulk beside the pings ended"));
+        }
+        Ok([latencies.quantile(0.5), latencies.quantile(0.99), rate])
+    })
+}
+
+/// Some ten thousand pings.
+fn time(plan: Plan) -> Duration {
+    plan.choose(Duration::from_secs(1), Duration::from_secs(4))
+}

@@ -1,0 +1,254 @@
+//! The two servers that are compared, each started afresh for each measurement, on loopback, with a key of this run only.
+//!
+//! Both have their limits lifted and nothing else: what is measured is their defaults.
+
+use std::env;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use adit_ssh::crypto::{Cipher, HostKey, KexAlgorithm};
+use adit_ssh::{Algorithms, ClientConfig, Limits};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::failure::{Doing, Failure};
+use crate::process_tree::ProcessTree;
+
+/// OpenSSH's server insists on being called by its full path.
+const SSHD: &str = "/usr/sbin/sshd";
+/// Below the ports that Linux gives to outgoing connections: thousands of clients on the same machine take whole runs of those.
+const FORWARDS: &str = "10000-32000";
+/// From the start of a server to its first answer.
+const START: Duration = Duration::from_secs(15);
+/// How long a stopped server may take.
+const STOP: Duration = Duration::from_secs(5);
+/// Between two looks at something that is awaited.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Our jump host.
+    Adit,
+    /// OpenSSH's server.
+    Sshd,
+}
+
+impl Subject {
+    /// In the order of a pair.
+    pub(crate) const PAIR: [Self; 2] = [Self::Adit, Self::Sshd];
+
+    /// In a table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Adit => "adit",
+            Self::Sshd => "sshd",
+        }
+    }
+}
+
+/// A running server. Dropping it ends it and removes its folder; its clients should be gone by then.
+pub(crate) struct Server {
+    process: Child,
+    ssh: SocketAddr,
+    user: String,
+    host_key: HostKey,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts one and waits until it can be logged in to.
+    pub(crate) fn start(subject: Subject) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("adit-bench-").tempdir().doing("make a folder")?;
+        write_key(&folder.path().join("key"))?;
+        match subject {
+            Subject::Adit => Self::start_adit(folder),
+            Subject::Sshd => Self::start_sshd(folder),
+        }
+        .doing(format!("start {}", subject.name()))
+    }
+
+    fn start_adit(folder: TempDir) -> Result<Self, Failure> {
+        let (data, config) = (folder.path().join("data"), folder.path().join("config.yaml"));
+        fs::DirBuilder::new().mode(0o700).create(&data).doing("make the data folder")?;
+        let limits = [
+            "forwards_per_account",
+            "visitors_per_port",
+            "visitors_per_account",
+            "unauthenticated_per_source",
+            "unauthenticated_total",
+        ];
+        let limits: String = limits.iter().map(|limit| format!("    {limit}: 0\n")).collect();
+        let text = format!("jumphost:\n  penalty_exempt: [127.0.0.0/8]\n  limits:\n{limits}");
+        fs::write(&config, text).doing("write the configuration")?;
+        let mut command = adit()?;
+        command.arg("--data").arg(&data).args(["--ssh", "127.0.0.1:0", "--web", "127.0.0.1:0"]);
+        command.args(["--forward-address", "127.0.0.1", "--ports", FORWARDS, "--config"]).arg(&config);
+        let mut process = spawn(&mut command, folder.path())?;
+        let ssh = await_start(&mut process, folder.path(), || {
+            let addresses: Value = serde_json::from_slice(&fs::read(data.join("addresses.json")).ok()?).ok()?;
+            addresses.get("ssh")?.as_str()?.parse().ok()
+        })?;
+        let key = folder.path().join("key.pub");
+        administer(adit()?.arg("--data").arg(&data).args(["account", "add", "bench"]))?;
+        administer(adit()?.arg("--data").arg(&data).args(["key", "add", "bench"]).arg(&key))?;
+        let host_key = read_key(&data.join("host_key_ed25519"))?;
+        Ok(Self { process, ssh, user: "tunnel".to_owned(), host_key, folder })
+    }
+
+    fn start_sshd(folder: TempDir) -> Result<Self, Failure> {
+        let file = |name: &str| folder.path().join(name);
+        write_key(&file("host_key"))?;
+        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
+        let ssh = probe.local_addr().doing("find a free port")?;
+        drop(probe);
+        let text = format!(
+            "ListenAddress {ssh}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
+             GatewayPorts clientspecified\nMaxStartups 100000\nMaxSessions 100000\n",
+            file("host_key").display(),
+            file("key.pub").display(),
+        );
+        let config = file("sshd_config");
+        // 9.8 and later penalise sources, and then the benchmark is one; older ones do not know the word.
+        for text in [format!("{text}PerSourcePenalties no\n"), text] {
+            fs::write(&config, text).doing("write the configuration")?;
+            let tested = Command::new(SSHD).arg("-t").arg("-f").arg(&config).output().doing(format!("run {SSHD}"))?;
+            if tested.status.success() {
+                break;
+            }
+        }
+        // Its privilege separation wants this folder, which some systems make only at boot.
+        let _ = fs::create_dir_all("/run/sshd");
+        let mut process = spawn(Command::new(SSHD).args(["-D", "-e", "-f"]).arg(&config), folder.path())?;
+        await_start(&mut process, folder.path(), || TcpStream::connect(ssh).ok())?;
+        let user = Command::new("id").arg("-un").output().doing("ask for this user's name")?;
+        let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
+        let host_key = read_key(&file("host_key"))?;
+        Ok(Self { process, ssh, user, host_key, folder })
+    }
+
+    /// Where it listens.
+    pub(crate) fn ssh(&self) -> SocketAddr {
+        self.ssh
+    }
+
+    /// The login name.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The private key that may log in.
+    pub(crate) fn identity(&self) -> PathBuf {
+        self.folder.path().join("key")
+    }
+
+    /// What it costs.
+    pub(crate) fn processes(&self) -> ProcessTree {
+        ProcessTree::new(self.process.id())
+    }
+
+    /// How the engine's client logs in here, with one key exchange and one cipher, so that both servers do the same work.
+    pub(crate) fn client_config(&self, kex: KexAlgorithm) -> Result<Arc<ClientConfig>, Failure> {
+        Ok(Arc::new(ClientConfig {
+            user: self.user.clone(),
+            identity: read_key(&self.identity())?,
+            host_key: self.host_key.public_key().clone(),
+            algorithms: Algorithms { kex: vec![kex], ciphers: vec![Cipher::Aes128Gcm], ..Algorithms::default() },
+            limits: Limits::default(),
+        }))
+    }
+}
+
+impl Drop for Server {
+    /// Ends the server and what is left of its sessions, each by its id.
+    fn drop(&mut self) {
+        for pid in self.processes().pids() {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                // It may have ended meanwhile.
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
+        let give_up = Instant::now() + STOP;
+        while Instant::now() < give_up && matches!(self.process.try_wait(), Ok(None)) {
+            thread::sleep(LOOK_AGAIN);
+        }
+        // No more than can be done; a program that has ended cannot be killed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// `adit jumphost`, with none of the settings that whoever runs the benchmark may have made.
+fn adit() -> Result<Command, Failure> {
+    let mut command = Command::new(adit_binary()?);
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ADIT_")) {
+        command.env_remove(name);
+    }
+    command.arg("jumphost");
+    Ok(command)
+}
+
+/// Runs an administrator's command that must succeed.
+fn administer(command: &mut Command) -> Result<(), Failure> {
+    let output = command.output().doing("run an administrator's command")?;
+    let told = || Failure::new(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
+    if output.status.success() { Ok(()) } else { Err(told()) }
+}
+
+/// The program that is measured: `ADIT_BIN`, else the one beside this program.
+pub(crate) fn adit_binary() -> Result<PathBuf, Failure> {
+    if let Some(path) = env::var_os("ADIT_BIN") {
+        return Ok(path.into());
+    }
+    let ours = env::current_exe().doing("find this program")?;
+    let built = ours.with_file_name("adit");
+    let missing = || Failure::new(format!("{} is missing: run bench/run, or set ADIT_BIN", built.display()));
+    built.is_file().then(|| built.clone()).ok_or_else(missing)
+}
+
+fn spawn(command: &mut Command, folder: &Path) -> Result<Child, Failure> {
+    let log = fs::File::create(folder.join("log")).doing("make a log file")?;
+    let errors = log.try_clone().doing("share a log file")?;
+    command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().doing("start the program")
+}
+
+fn await_start<T>(process: &mut Child, folder: &Path, answer: impl Fn() -> Option<T>) -> Result<T, Failure> {
+    let give_up = Instant::now() + START;
+    loop {
+        if let Some(answer) = answer() {
+            return Ok(answer);
+        }
+        let ended = !matches!(process.try_wait(), Ok(None));
+        if ended || Instant::now() > give_up {
+            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+            // No more than can be done; it may have ended by itself.
+            let _ = process.kill();
+            let _ = process.wait();
+            return Err(Failure::new(format!("it did not start: {log}")));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Makes an Ed25519 key pair: `path` and `path.pub`.
+fn write_key(path: &Path) -> Result<(), Failure> {
+    let key = HostKey::generate_ed25519().doing("make a key")?;
+    let private = key.to_openssh("bench").doing("write a key")?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).doing("write a key")?;
+    std::io::Write::write_all(&mut file, private.as_bytes()).doing("write a key")?;
+    fs::write(path.with_extension("pub"), key.public_key().to_text("bench") + "\n").doing("write a public key")
+}
+
+fn read_key(path: &Path) -> Result<HostKey, Failure> {
+    let doing = || format!("read the key {}", path.display());
+    let text = fs::read_to_string(path).doing(doing())?;
+    HostKey::from_openssh(&text).doing(doing())
+}

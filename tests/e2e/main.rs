@@ -1,0 +1,30 @@
+//! End to end: the real `adit` and the clients people really use, one module per subject of `spec/jumphost.md`.
+//!
+//! A story names the promise it proves by its line there. Each starts a jump host of its own on addresses of its own,
+//! so all of them may run at once; the stories about time on the network run in network namespaces and need root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by panicking")]
+
+mod access;
+mod attacks;
+mod bad_input;
+mod data;
+mod documents;
+mod floods;
+mod forwards;
+mod greeting;
+mod keepalive;
+mod keys;
+mod lost_sessions;
+mod multiplexing;
+mod operations;
+mod other_clients;
+mod refused;
+mod rekey;
+mod revocation;
+mod stalled_visitor;
+mod takeover;
+
+use std::time::Duration;
+
+/// Long enough for a login and a forward on a machine that runs other tests.
+const SOON: Duration = Duration::from_secs(10);

@@ -1,0 +1,34 @@
+//! The stage on which `adit` and unmodified clients meet.
+//!
+//! Everything here starts real programs, watches them from outside and takes them away again. It knows nothing of the
+//! product's insides: the command line, `addresses.json` and the wire are all it may use. What a test promises stands
+//! in `e2e/`; this crate only keeps those stories short.
+//!
+//! A helper fails the test by panicking with a sentence that names what was awaited, because a test that returns an
+//! error has lost its story; the captured output of every program is printed when that happens.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness fails tests by panicking")]
+
+mod http;
+mod jump_host;
+mod member;
+mod netns;
+mod openssh;
+mod pattern;
+mod process;
+mod services;
+mod sshd;
+mod tools;
+mod wait;
+
+pub use http::{HttpAnswer, http_get};
+pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit};
+pub use member::{KeyType, Member, generate_key};
+pub use netns::Netns;
+pub use openssh::OpenSsh;
+pub use pattern::{PatternReader, PatternWriter, bulk_bytes, exchange, receive_pattern, send_pattern};
+pub use process::{Finished, Running, finish};
+pub use rustix::process::Signal;
+pub use services::{CountingCanary, EchoService, HttpService, PatternService, ServiceAddress, asks_and_hears};
+pub use sshd::Sshd;
+pub use tools::{long_runs_wanted, peer_script, python, require};
+pub use wait::{eventually, remains, within};
