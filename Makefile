@@ -14,7 +14,7 @@ run:
 	@scripts/demo
 
 test: prepare check e2e
-	@fuzz/run 20
+	@fuzz/run 60
 
 check:
 	$(CARGO) fmt --all --check
