@@ -13,6 +13,9 @@ use crate::failure::Failure;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ConfigFile {
     pub(crate) jumphost: RawConfig,
+    /// Where it was read from; none if there is none.
+    #[serde(skip)]
+    pub(crate) path: PathBuf,
 }
 
 /// Reads the file that was named, which must be there, or the one in its usual place, which need not.
@@ -23,7 +26,10 @@ pub(crate) fn load(named: Option<&Path>, variable: impl Fn(&str) -> Option<Strin
         (None, None) => return Ok(ConfigFile::default()),
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => parse(&text).map_err(|reason| Failure::ConfigSyntax { path, reason }),
+        Ok(text) => match parse(&text) {
+            Ok(file) => Ok(ConfigFile { path, ..file }),
+            Err(reason) => Err(Failure::ConfigSyntax { path, reason }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(ConfigFile::default()),
         Err(source) => Err(Failure::ConfigFile { path, source }),
     }

@@ -23,7 +23,9 @@ const FAILED: u8 = 1;
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
-    Setting(#[from] ConfigError),
+    Setting(ConfigError),
+    #[error("{setting} ({path})")]
+    SettingInFile { path: PathBuf, setting: ConfigError },
     #[error("cannot read the configuration file {path}")]
     ConfigFile {
         path: PathBuf,
@@ -68,6 +70,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// A setting that cannot be used; one that stands in the configuration file is told with the file's path.
+    pub(crate) fn from_setting(source: ConfigError, file: PathBuf) -> Self {
+        match source.origin {
+            Origin::File => Self::SettingInFile { path: file, setting: source },
+            Origin::Flag | Origin::Environment => Self::Setting(source),
+        }
+    }
+
     pub(crate) fn from_fault(fault: &impl Fault) -> Self {
         Self::Fault { kind: fault.kind(), told: Told::from_fault(fault) }
     }
@@ -94,8 +104,7 @@ impl Failure {
 
     fn exit(&self) -> u8 {
         match self {
-            Self::Setting(error) if error.origin == Origin::File => BAD_CONFIG_FILE,
-            Self::ConfigFile { .. } | Self::ConfigSyntax { .. } => BAD_CONFIG_FILE,
+            Self::ConfigFile { .. } | Self::ConfigSyntax { .. } | Self::SettingInFile { .. } => BAD_CONFIG_FILE,
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
             Self::KeyFile { .. } => BAD_INPUT,
             Self::Fault { kind, .. } | Self::Call(CallError::Fault { kind, .. }) => match kind {
@@ -108,7 +117,7 @@ impl Failure {
 
     fn code(&self) -> &str {
         match self {
-            Self::Setting(_) => "bad-setting",
+            Self::Setting(_) | Self::SettingInFile { .. } => "bad-setting",
             Self::ConfigFile { .. } | Self::ConfigSyntax { .. } => "bad-config-file",
             Self::LogFilter { .. } => "bad-log-filter",
             Self::DataDir(error) | Self::Start(StartError::DataDir(error)) => data_dir_code(error),

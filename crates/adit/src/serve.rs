@@ -21,7 +21,7 @@ pub(crate) async fn jump_host(arguments: &Jumphost) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var(name).ok();
     let file = config_file::load(arguments.run.config.as_deref(), variable)?;
     let typed = arguments.run.settings().or(RawConfig::from_environment(variable)).or(file.jumphost);
-    let config = typed.check()?;
+    let config = typed.check().map_err(|error| Failure::from_setting(error, file.path))?;
     let drain_grace = config.drain_grace;
     let mut signals = Signals::new()?;
 

@@ -11,7 +11,7 @@ use crate::buffer::Payload;
 use crate::channel::{Channel, ChannelId, Kind, MAX_DATA, Opening, RECEIVE_WINDOW};
 use crate::config::{Event, Limits, OpenFailure};
 use crate::disconnect::Disconnect;
-use crate::holding::{EXIT_INTERRUPTED, Holding, Verdict};
+use crate::holding::{EXIT_INTERRUPTED, EXIT_REFUSED, Holding, Verdict};
 use crate::messages;
 use crate::negotiation::Side;
 use crate::outlet::Outlet;
@@ -305,7 +305,7 @@ impl Channels {
             Kind::Session(holding) => {
                 self.credit(id, data.len(), out)?;
                 if wanted && holding.is_interrupt(data) {
-                    self.end_session(id, out)?;
+                    self.end_session(id, EXIT_INTERRUPTED, out)?;
                 }
                 Ok(None)
             }
@@ -353,7 +353,8 @@ impl Channels {
             Verdict::GrantAndGreet { on_terminal } => self.greet(id, on_terminal, out).map(|()| None),
             Verdict::Refuse => Ok(wants_reply.then(|| Event::Refused { what: name.to_vec() })),
             Verdict::RefuseAndClose(what) => {
-                self.close(id, out)?;
+                // dropbear takes a close without a status for success.
+                self.end_session(id, EXIT_REFUSED, out)?;
                 Ok(Some(Event::Refused { what: what.into() }))
             }
         }
@@ -372,13 +373,13 @@ impl Channels {
         out.send(&message)
     }
 
-    /// Ends a session channel the way a program does that Ctrl-C ended.
-    fn end_session(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
+    /// Ends a session channel as if a program had exited with `status` (RFC 4254 §6.10).
+    fn end_session(&mut self, id: ChannelId, status: u32, out: &mut Outlet) -> Result<(), Disconnect> {
         let Some(channel) = self.get(id) else { return Ok(()) };
         let mut message = numbers(messages::CHANNEL_REQUEST, &[channel.peer]);
         put_string(&mut message, b"exit-status");
         put_bool(&mut message, false);
-        put_u32(&mut message, EXIT_INTERRUPTED);
+        put_u32(&mut message, status);
         out.send(&message)?;
         self.send_eof(id, out)?;
         self.close(id, out)

@@ -12,6 +12,9 @@ const END_OF_TEXT: u8 = 0x03;
 /// What a shell reports for a program ended by SIGINT: 128 + 2.
 pub(crate) const EXIT_INTERRUPTED: u32 = 130;
 
+/// What a client reports for a command that was refused.
+pub(crate) const EXIT_REFUSED: u32 = 1;
+
 /// Where a session channel stands.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holding {

@@ -35,14 +35,15 @@ fn a_silent_shell_is_greeted_all_the_same() {
     assert_eq!(holder.heard(), [data("Tunnel-only access for alice.\n")]);
 }
 
-/// dropbear waits for ever on the failure alone.
+/// dropbear waits for ever on the failure alone, and takes a close without a status for success.
 #[test]
-fn exec_and_subsystem_get_a_failure_and_a_close() {
+fn exec_and_subsystem_get_a_failure_a_status_and_a_close() {
     for (request, wants_reply) in [("exec", true), ("subsystem", true), ("exec", false)] {
         let mut holder = Holder::new();
         holder.request(request, wants_reply, |m| m.string("sftp"));
         let failure = wants_reply.then(|| reply(100));
-        assert_eq!(holder.heard(), failure.into_iter().chain([reply(97)]).collect::<Vec<_>>());
+        let status = Message::new(98).u32(SESSION).string("exit-status").boolean(false).u32(1);
+        assert_eq!(holder.heard(), failure.into_iter().chain([status, reply(96), reply(97)]).collect::<Vec<_>>());
         assert_eq!(holder.pair.server.event(), Event::Refused { what: request.into() });
         holder.pair.client_sends(Message::new(97).u32(holder.channel));
         assert_eq!((holder.heard(), &holder.pair.server.ended), (vec![], &None));
