@@ -66,13 +66,14 @@ pub(crate) const KINDS: [Kind; 10] = [
 
 /// Measures `figures` on the subjects in turn, A B A B, so that whatever else this machine does falls on both. A subject that
 /// fails is not tried again, and its reason stands in the row.
-fn alternate<const N: usize>(
+/// `measure` gives one reading per figure, in their order.
+fn alternate<Readings: IntoIterator<Item = f64>>(
     subjects: &[Subject],
     pairs: usize,
-    figures: [Figure; N],
-    mut measure: impl FnMut(Subject) -> Result<[f64; N], Failure>,
+    figures: impl IntoIterator<Item = Figure>,
+    mut measure: impl FnMut(Subject) -> Result<Readings, Failure>,
 ) -> Vec<Row> {
-    let mut rows = figures.map(Row::new);
+    let mut rows: Vec<Row> = figures.into_iter().map(Row::new).collect();
     for _ in 0..pairs {
         for subject in subjects {
             if rows.iter().any(|row| row.has_failed(*subject)) {
@@ -92,5 +93,5 @@ fn alternate<const N: usize>(
             }
         }
     }
-    rows.into()
+    rows
 }

@@ -64,12 +64,19 @@ pub(crate) struct Figure {
     what: String,
     unit: Unit,
     bound: Bound,
+    /// No ratio is given.
+    kept_apart: bool,
 }
 
 impl Figure {
     /// What is measured, in which unit, and what is promised of it.
     pub(crate) fn new(what: impl Into<String>, unit: Unit, bound: Bound) -> Self {
-        Self { what: what.into(), unit, bound }
+        Self { what: what.into(), unit, bound, kept_apart: false }
+    }
+
+    /// The same without a ratio: for figures around zero, where it says nothing.
+    pub(crate) fn kept_apart(self) -> Self {
+        Self { kept_apart: true, ..self }
     }
 }
 
@@ -145,6 +152,9 @@ impl Row {
 
     /// The median of the pairs' ratios: what moved the machine during a pair moved both its halves.
     fn ratio(&self) -> Option<f64> {
+        if self.figure.kept_apart {
+            return None;
+        }
         let pairs = self.adit.values.iter().zip(&self.sshd.values).filter(|(_, sshd)| **sshd > 0.0);
         median(&pairs.map(|(adit, sshd)| adit / sshd).collect::<Vec<_>>())
     }

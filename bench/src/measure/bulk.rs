@@ -18,45 +18,52 @@ pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
     let mut rows = Vec::new();
     for direction in Direction::ALL {
-        let one = measure(plan, &service, CipherName::Aes128Gcm, 1, direction);
-        let eight = measure(plan, &service, CipherName::Aes128Gcm, 8, direction);
+        let both = measure(plan, &service, CipherName::Aes128Gcm, &[1, 8], direction);
         let what = format!("bulk {} aes128-gcm, rate of 8 flows against 1", direction.name());
-        let against = eight.iter().zip(&one).next().map(|(eight, one)| {
-            // DESIGN: eight flows within 10 % of one.
-            eight.divided_by(one, Figure::new(what, Unit::Factor, Bound::AtLeast(0.9)))
-        });
-        rows.extend(one.into_iter().chain(eight).chain(against));
+        // DESIGN: eight flows within 10 % of one.
+        let against = both[FIGURES].divided_by(&both[0], Figure::new(what, Unit::Factor, Bound::AtLeast(0.9)));
+        rows.extend(both.into_iter().chain([against]));
     }
     for direction in Direction::ALL {
-        rows.extend(measure(plan, &service, CipherName::Chacha20, 1, direction));
+        rows.extend(measure(plan, &service, CipherName::Chacha20, &[1], direction));
     }
     Ok(rows)
 }
 
-fn measure(plan: Plan, service: &Service, cipher: CipherName, flows: u64, direction: Direction) -> Vec<Row> {
-    let bytes = plan.choose(1u64 << 30, 4 << 30);
+/// Figures per number of flows, the rate first.
+const FIGURES: usize = 3;
+
+/// Each number of flows through the same session, one after the other.
+fn measure(plan: Plan, service: &Service, cipher: CipherName, flows: &[u64], direction: Direction) -> Vec<Row> {
     let cpu = match (cipher, direction) {
         (CipherName::Aes128Gcm, Direction::Down) => 0.38,
         (CipherName::Aes128Gcm, Direction::Up) => 0.45,
         (CipherName::Chacha20, _) => 1.1,
     };
-    let many = if flows == 1 { "1 flow".to_owned() } else { format!("{flows} flows") };
-    let what = format!("bulk {} {}, {many}", direction.name(), cipher.name());
-    let figures = [
-        Figure::new(format!("{what}: rate"), Unit::MegabytesPerSecond, Bound::RatioAtLeast(1.1)),
-        Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, Bound::AtMost(cpu)),
-        Figure::new(format!("{what}: peak RSS"), Unit::Mib, Bound::Free),
-    ];
+    let figures = flows.iter().flat_map(|flows| -> [Figure; FIGURES] {
+        let many = if *flows == 1 { "1 flow".to_owned() } else { format!("{flows} flows") };
+        let what = format!("bulk {} {}, {many}", direction.name(), cipher.name());
+        [
+            Figure::new(format!("{what}: rate"), Unit::MegabytesPerSecond, Bound::RatioAtLeast(1.1)),
+            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, Bound::AtMost(cpu)),
+            Figure::new(format!("{what}: peak RSS"), Unit::Mib, Bound::Free),
+        ]
+    });
+    let bytes = plan.choose(1u64 << 30, 4 << 30);
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
         let tunnel = OpenSsh::forward(&server, cipher, service.address())?;
-        carry(tunnel.port(), direction, WARM_UP, flows)?;
         let processes = server.processes();
-        processes.reset_peak()?;
-        let before = processes.cpu();
-        let took = carry(tunnel.port(), direction, bytes, flows)?;
-        let cpu = processes.cpu().saturating_sub(before);
-        let rate = bytes as f64 / 1e6 / took.as_secs_f64();
-        Ok([rate, cpu.as_secs_f64() / (bytes as f64 / GIB), processes.peak_memory() as f64 / MIB])
+        let mut readings = Vec::new();
+        for flows in flows {
+            carry(tunnel.port(), direction, WARM_UP, *flows)?;
+            processes.reset_peak()?;
+            let before = processes.cpu();
+            let took = carry(tunnel.port(), direction, bytes, *flows)?;
+            let cpu = processes.cpu().saturating_sub(before);
+            let rate = bytes as f64 / 1e6 / took.as_secs_f64();
+            readings.extend([rate, cpu.as_secs_f64() / (bytes as f64 / GIB), processes.peak_memory() as f64 / MIB]);
+        }
+        Ok(readings)
     })
 }

@@ -33,8 +33,8 @@ pub(crate) fn run(_plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
     let what = |figure: &str| format!("{SILENT} silent connections: {figure}");
     let figures = [
-        Figure::new(what("slowest login of the engine's client"), Unit::Seconds, Bound::AtMost(1.0)),
-        Figure::new(what("login and forward of ssh"), Unit::Seconds, Bound::AtMost(1.0)),
+        Figure::new(what("slowest login of the engine's client"), Unit::Milliseconds, Bound::AtMost(1_000.0)),
+        Figure::new(what("login and forward of ssh"), Unit::Milliseconds, Bound::AtMost(1_000.0)),
         Figure::new(what("server memory grown"), Unit::Mib, Bound::AtMost(200.0 * MB / MIB)),
         Figure::new(what("server memory left behind"), Unit::Mib, Bound::Free),
         Figure::new(what("first closed after"), Unit::Seconds, Bound::AtLeast(GRACE.as_secs_f64() - 1.0)),
@@ -64,8 +64,8 @@ pub(crate) fn run(_plan: Plan) -> Result<Vec<Row>, Failure> {
         drop(silent);
         let left = server.processes().memory_at_rest().saturating_sub(before);
         Ok([
-            slowest.as_secs_f64(),
-            ssh.as_secs_f64(),
+            slowest.as_secs_f64() * 1e3,
+            ssh.as_secs_f64() * 1e3,
             grown as f64 / MIB,
             left as f64 / MIB,
             first,

@@ -34,7 +34,8 @@ pub(crate) fn sessions(plan: Plan) -> Result<Vec<Row>, Failure> {
         Figure::new(format!("idle session with a forward, of {SOME}"), Unit::Kib, Bound::AtMost(24.0)),
         Figure::new(format!("idle session with a forward, of {MANY}"), Unit::Kib, Bound::AtMost(24.0)),
         // "Given back": what is left is a small part of what a session takes.
-        Figure::new(format!("left behind by each of {MANY} sessions that left"), Unit::Kib, Bound::AtMost(2.4)),
+        Figure::new(format!("left behind by each of {MANY} sessions that left"), Unit::Kib, Bound::AtMost(2.4))
+            .kept_apart(),
     ];
     let mut rows = alternate(&Subject::PAIR, plan.choose(1, 3), figures, |subject| {
         let server = Server::start(subject)?;
@@ -82,7 +83,7 @@ fn join(server: &Server, config: &Arc<ClientConfig>, count: usize) -> Result<Vec
 pub(crate) fn visitors(plan: Plan) -> Result<Vec<Row>, Failure> {
     let figures = [
         Figure::new(format!("idle forwarded connection, of {MANY}"), Unit::Kib, Bound::AtMost(6.0)),
-        Figure::new("left behind by each forwarded connection", Unit::Kib, Bound::AtMost(0.6)),
+        Figure::new("left behind by each forwarded connection", Unit::Kib, Bound::AtMost(0.6)).kept_apart(),
     ];
     Ok(alternate(&Subject::PAIR, plan.choose(1, 3), figures, |subject| {
         let server = Server::start(subject)?;

@@ -35,7 +35,7 @@ mod visitor_limits;
 
 pub use forward::{BindRequest, ForwardRefused};
 pub use half_close::{HalfClose, RelayWish};
-pub use login_gate::{Admission, LoginGate, LoginRules, Outcome, Penalties, Source, Turned};
+pub use login_gate::{Admission, AdmissionId, LoginGate, LoginRules, Outcome, Penalties, Source, Turned};
 pub use name::{AccountId, AccountName, ParseAccountNameError, ParseSessionIdError, SessionId};
 pub use port::{ParsePortError, ParsePortRangeError, Port, PortRange};
 pub use port_table::{

@@ -5,7 +5,7 @@
 //! badly earns penalties, as with the `PerSourcePenalties` of OpenSSH: they add up, melt away with time, and above a
 //! threshold new connections from there are dropped at once. A session that has logged in is never counted here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -113,14 +113,24 @@ pub enum Outcome {
 #[derive(Debug)]
 #[must_use = "an admission that is not given back is counted for ever"]
 pub struct Admission {
+    id: AdmissionId,
     source: Source,
     exempt: bool,
 }
+
+/// Names one admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AdmissionId(u64);
 
 impl Admission {
     /// Where the connection comes from.
     pub fn source(&self) -> Source {
         self.source
+    }
+
+    /// Its name, by which [`LoginGate::poll_pushed_out`] speaks of it.
+    pub fn id(&self) -> AdmissionId {
+        self.id
     }
 }
 
@@ -129,8 +139,12 @@ impl Admission {
 #[derive(Debug)]
 pub struct LoginGate {
     rules: LoginRules,
+    next_id: u64,
     admitted: u32,
-    admitted_by_source: HashMap<Source, u32>,
+    /// The connections of each source that is not exempt, the oldest first.
+    admitted_by_source: HashMap<Source, VecDeque<AdmissionId>>,
+    /// Connections that must go, not yet told.
+    pushed_out: VecDeque<AdmissionId>,
     /// When each source's penalty will have melted. The penalty is the time until then.
     melted_at: HashMap<Source, Instant>,
     /// The same, the mildest first.
@@ -142,8 +156,10 @@ impl LoginGate {
     pub fn new(rules: LoginRules) -> LoginGate {
         LoginGate {
             rules,
+            next_id: 0,
             admitted: 0,
             admitted_by_source: HashMap::new(),
+            pushed_out: VecDeque::new(),
             melted_at: HashMap::new(),
             by_mildness: BTreeSet::new(),
         }
@@ -153,40 +169,76 @@ impl LoginGate {
     ///
     /// `exempt` is for the operator's own networks: no penalty and no bound per source. The bound in all holds for them
     /// too, because it guards our memory.
+    ///
+    /// Where all places are taken, the source that has most of them gives up its oldest, unless the newcomer's source has as
+    /// many: a flood from many addresses must not lock out somebody who comes alone. Ask
+    /// [`poll_pushed_out`](Self::poll_pushed_out) after each call.
     pub fn handle_connection(&mut self, source: Source, exempt: bool, now: Instant) -> Result<Admission, Turned> {
         self.forget_melted(now);
+        let here = self.admitted_from(source);
         if !exempt {
             let penalty = self.penalty(source, now);
             if penalty > self.rules.penalties.threshold {
                 return Err(Turned::Penalised { penalty });
             }
-            let here = self.admitted_by_source.get(&source).copied().unwrap_or(0);
             if is_full(here, self.rules.per_source) {
                 return Err(Turned::SourceFull { limit: self.rules.per_source });
             }
         }
-        if is_full(self.admitted, self.rules.total) {
+        if is_full(self.admitted, self.rules.total) && !self.push_out_for(here) {
             return Err(Turned::Full { limit: self.rules.total });
         }
         self.admitted += 1;
+        let id = AdmissionId(self.next_id);
+        self.next_id += 1;
         if !exempt {
-            *self.admitted_by_source.entry(source).or_default() += 1;
+            self.admitted_by_source.entry(source).or_default().push_back(id);
         }
-        Ok(Admission { source, exempt })
+        Ok(Admission { id, source, exempt })
+    }
+
+    /// A connection that has to go at once. Its place is counted free already; give its admission back as ever.
+    pub fn poll_pushed_out(&mut self) -> Option<AdmissionId> {
+        self.pushed_out.pop_front()
+    }
+
+    /// Frees a place for a source that has `here` of them.
+    fn push_out_for(&mut self, here: u32) -> bool {
+        let most = self.admitted_by_source.iter().max_by_key(|(_, admitted)| admitted.len());
+        let Some(source) = most.filter(|(_, admitted)| admitted.len() > here as usize).map(|(source, _)| *source)
+        else {
+            return false;
+        };
+        let oldest = self.admitted_by_source.get(&source).and_then(|admitted| admitted.front().copied());
+        let Some(oldest) = oldest else { return false };
+        self.forget_admission(source, oldest);
+        self.pushed_out.push_back(oldest);
+        true
+    }
+
+    /// Counts a connection out, if it still is counted in.
+    fn forget_admission(&mut self, source: Source, id: AdmissionId) {
+        let Some(admitted) = self.admitted_by_source.get_mut(&source) else { return };
+        if let Some(place) = admitted.iter().position(|admitted| *admitted == id) {
+            admitted.remove(place);
+            self.admitted -= 1;
+        }
+        if admitted.is_empty() {
+            self.admitted_by_source.remove(&source);
+        }
+    }
+
+    fn admitted_from(&self, source: Source) -> u32 {
+        self.admitted_by_source.get(&source).map_or(0, |admitted| admitted.len() as u32)
     }
 
     /// The connection has logged in or is gone.
     pub fn handle_done(&mut self, admission: Admission, outcome: Outcome, now: Instant) {
-        self.admitted -= 1;
         if admission.exempt {
+            self.admitted -= 1;
             return;
         }
-        if let Some(here) = self.admitted_by_source.get_mut(&admission.source) {
-            *here -= 1;
-            if *here == 0 {
-                self.admitted_by_source.remove(&admission.source);
-            }
-        }
+        self.forget_admission(admission.source, admission.id);
         self.forget_melted(now);
         self.penalise(admission.source, self.rules.penalties.for_outcome(outcome), now);
     }
@@ -300,5 +352,30 @@ mod tests {
         }
         assert!(gate.admitted_by_source.is_empty());
         assert!(gate.melted_at.is_empty() && gate.by_mildness.is_empty());
+    }
+
+    fn source(host: u8) -> Source {
+        Source::V4(Ipv4Addr::new(192, 0, 2, host))
+    }
+
+    #[test]
+    fn a_newcomer_takes_the_oldest_place_of_the_source_that_has_most() {
+        let mut gate = LoginGate::new(LoginRules { total: 5, per_source: 4, ..LoginRules::default() });
+        let now = Instant::now();
+        let crowd: Vec<_> = (0..4).map(|_| gate.handle_connection(source(1), false, now).unwrap()).collect();
+        let other = gate.handle_connection(source(2), false, now).unwrap();
+        let alone = gate.handle_connection(source(3), false, now).unwrap();
+        assert_eq!((gate.poll_pushed_out(), gate.poll_pushed_out()), (Some(crowd[0].id()), None));
+        assert_eq!(gate.admitted(), 5);
+        // A source that has as many as any is not preferred to it.
+        let second = gate.handle_connection(source(3), false, now).unwrap();
+        assert_eq!(gate.poll_pushed_out(), Some(crowd[1].id()));
+        assert!(matches!(gate.handle_connection(source(3), false, now), Err(Turned::Full { .. })));
+        crowd.into_iter().for_each(|admission| gate.handle_done(admission, Outcome::LoggedIn, now));
+        assert_eq!(gate.admitted(), 3, "those pushed out were counted out once");
+        for admission in [other, alone, second] {
+            gate.handle_done(admission, Outcome::LoggedIn, now);
+        }
+        assert_eq!(gate.admitted(), 0);
     }
 }

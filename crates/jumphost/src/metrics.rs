@@ -64,6 +64,8 @@ reasons! {
         RangeFull = "range_full",
         /// Another program on this machine uses the port.
         InUse = "in_use",
+        /// This process or machine has no descriptor or memory for another socket.
+        Exhausted = "exhausted",
         /// The port has just moved between two sessions of the account.
         TakeoverPause = "takeover_pause",
         /// An address of another machine.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adit_core::{LoginGate, Port, VisitorLimits};
+use adit_core::{Port, VisitorLimits};
 use adit_ssh::crypto::HostKey;
 use adit_store::{OpenError, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,10 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) registry: Registry,
     pub(crate) ports: Arc<Ports>,
-    pub(crate) gate: Mutex<LoginGate>,
+    pub(crate) gate: Mutex<listener::Gate>,
     pub(crate) visitors: Mutex<VisitorLimits>,
+    /// Cancelled when no new work is taken any more.
+    pub(crate) stopping: CancellationToken,
     pub(crate) audit: AuditLog,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -63,6 +65,10 @@ impl Shared {
         let (presence, signal) = self.registry.enter(login);
         if let Some(reason) = self.directory.revoked(&identity) {
             self.registry.cut_session(presence.id(), reason);
+        }
+        // Whoever logs in while all others are being cut would be forgotten.
+        if self.stopping.is_cancelled() {
+            self.registry.cut_session(presence.id(), CutReason::ShuttingDown);
         }
         (presence, signal)
     }
@@ -220,12 +226,14 @@ impl JumpHost {
         let doors = Doors { allow_networks: config.allow_networks.clone(), web, control };
         let metrics = Arc::new(Metrics::new());
         let (audit, audit_writer) = AuditLog::new(store.clone(), config.audit_keep, Arc::clone(&metrics));
+        let stop_accepting = CancellationToken::new();
         let shared = Arc::new(Shared {
             ssh: Arc::new(ssh_config(&config, host_keys.keys)),
             directory: Directory::load(store.clone()).await?,
             registry: Registry::new(Arc::clone(&metrics)),
             ports: Ports::new(config.ports, vec![config.forward_address]),
-            gate: Mutex::new(LoginGate::new(config.login)),
+            gate: Mutex::new(listener::Gate::new(config.login)),
+            stopping: stop_accepting.clone(),
             visitors: Mutex::new(VisitorLimits::new()),
             config,
             store,
@@ -242,7 +250,7 @@ impl JumpHost {
             audit_writer: Some(audit_writer),
             sessions: TaskTracker::new(),
             background: TaskTracker::new(),
-            stop_accepting: CancellationToken::new(),
+            stop_accepting,
             stop_background: CancellationToken::new(),
         };
         Ok((host, doors))
@@ -291,7 +299,6 @@ impl JumpHost {
         }
         let (shared, stop) = (Arc::clone(&self.shared), self.stop_background.clone());
         self.background.spawn(async move { shared.directory.run(&shared.registry, stop).await });
-        self.background.spawn(Arc::clone(&self.shared.ports).run(self.stop_background.clone()));
         self.background.spawn(Arc::clone(&self.shared.ports).run(self.stop_background.clone()));
         if let Some(listener) = self.ssh.take() {
             let shared = Arc::clone(&self.shared);

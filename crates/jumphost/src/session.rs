@@ -17,12 +17,14 @@ use std::time::Instant;
 
 use adit_core::{Outcome, Printable};
 use adit_net::relay::Relay;
+use adit_net::socket::ShortRead;
 use adit_net::{socket, storage};
 use adit_ssh::crypto::Fingerprint;
 use adit_ssh::{
     AuthOutcome, AuthRequest, Buffer, Connection, Disconnect, DisconnectCode, EndedBy, Event, OUTPUT_LOW, OpenFailure,
 };
 use tokio::net::TcpStream;
+use tokio::task::coop::unconstrained;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +40,8 @@ const LOGIN_NAME: &[u8] = b"tunnel";
 /// Rounds of the loop before other tasks get their turn.
 const ROUNDS: u32 = 16;
 
-/// Serves one connection to its end. Whoever has not logged in when `stop` comes is not waited for; members are cut
-/// through the registry.
+/// Serves one connection to its end. When `stop` comes, whoever has not logged in is not waited for, and members' ports take
+/// no more visitors; members are cut through the registry.
 pub(crate) async fn run(
     stream: TcpStream,
     client: SocketAddr,
@@ -49,14 +51,18 @@ pub(crate) async fn run(
 ) {
     let mut session = Session::new(stream, client, gate, shared);
     let mut stopping = pin!(stop.cancelled());
+    let mut stopped = false;
     let served = poll_fn(|context| {
-        let stranger = matches!(session.stage, Stage::Stranger { .. });
-        if stranger && stopping.as_mut().poll(context).is_ready() {
-            return Poll::Ready(End::Cut(CutReason::ShuttingDown));
+        if !stopped && stopping.as_mut().poll(context).is_ready() {
+            stopped = true;
+            if let Poll::Ready(end) = session.handle_stop() {
+                return Poll::Ready(end);
+            }
         }
         session.poll(context)
     });
-    let end = served.await;
+    // The loop yields by itself; tokio's budget would be used up by many visitors before their bytes are written.
+    let end = unconstrained(served).await;
     session.finish(end);
 }
 
@@ -86,6 +92,8 @@ enum End {
     Transport(Option<io::Error>),
     /// The server cuts it.
     Cut(CutReason),
+    /// It had not logged in, and its place was needed.
+    PushedOut,
 }
 
 impl From<Disconnect> for End {
@@ -114,6 +122,16 @@ impl Session {
         }
     }
 
+    fn handle_stop(&mut self) -> Poll<End> {
+        match &mut self.stage {
+            Stage::Stranger { .. } => Poll::Ready(End::Cut(CutReason::ShuttingDown)),
+            Stage::Member(member) => {
+                member.handle_stop();
+                Poll::Pending
+            }
+        }
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         for _ in 0..ROUNDS {
             match self.round(context) {
@@ -137,12 +155,20 @@ impl Session {
                 return Err(End::Cut(reason));
             }
             progress |= member.poll_orders(context, &mut self.connection, now)?;
-            progress |= member.poll_visitors(context, &mut self.connection, &mut self.relay, now)?;
+        }
+        if let Stage::Stranger { gate, .. } = &mut self.stage
+            && gate.poll_pushed_out(context).is_ready()
+        {
+            return Err(End::PushedOut);
         }
         progress |= self.poll_input(context, now)?;
         let more = self.relay.poll_turns(context, &mut self.connection, now)?;
         progress |= more && self.connection.output().len() < OUTPUT_LOW / 2;
         progress |= self.poll_output(context)?;
+        // Last, and few at a time: a crowd at one port must not delay what the others carry.
+        if let Stage::Member(member) = &mut self.stage {
+            progress |= member.poll_visitors(context, &mut self.connection, &mut self.relay, now)?;
+        }
         progress |= self.poll_alarm(context, now)?;
         Ok(progress)
     }
@@ -157,7 +183,7 @@ impl Session {
         }
         let missing = self.connection.wanted().saturating_sub(self.input.len()).max(1);
         let mut slot = [IoSliceMut::new(self.input.spare(missing))];
-        match socket::poll_read(&self.stream, context, &mut slot) {
+        match socket::poll_read(&self.stream, context, &mut slot, ShortRead::IsEmpty) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) => return Err(End::Transport(None)),
             Poll::Ready(Ok(count)) => self.input.filled(count),
@@ -190,7 +216,7 @@ impl Session {
             }
             Event::Closed(channel) => {
                 relay.flush(input, connection)?;
-                relay.handle_closed(channel, connection)?;
+                relay.handle_closed(channel, connection, now)?;
             }
             Event::Opened(channel) => relay.handle_opened(channel),
             Event::OpenFailed { channel, why } => {
@@ -273,6 +299,7 @@ impl Session {
         if rang {
             self.connection.handle_timeout(now)?;
             self.handle_events(now)?;
+            self.relay.handle_timeout(&mut self.connection, now)?;
             if let Stage::Member(member) = &mut self.stage {
                 member.handle_timeout(now);
             }
@@ -282,7 +309,7 @@ impl Session {
             Stage::Member(member) => member.poll_timeout(),
             Stage::Stranger { .. } => None,
         };
-        let next = engine.into_iter().chain(member).min();
+        let next = engine.into_iter().chain(member).chain(self.relay.poll_timeout()).min();
         if let Some(next) = next
             && (rang || next < self.alarm.deadline().into_std())
         {
@@ -294,6 +321,7 @@ impl Session {
 
     /// An idle session holds no large buffers.
     fn give_storage_back(&mut self) {
+        self.relay.shrink();
         if let Some(storage) = self.input.reclaim() {
             storage::give_back(storage);
         }
@@ -348,6 +376,7 @@ impl std::fmt::Display for End {
             Self::Transport(None) => f.write_str("the client closed the connection"),
             Self::Transport(Some(error)) => write!(f, "the connection broke: {error}"),
             Self::Cut(reason) => write!(f, "cut: {reason}"),
+            Self::PushedOut => f.write_str("its place was needed for another"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! role's. One task owns a session with all its sockets, so a byte crosses no queue between tasks on its way:
 //! [`relay`] is that task's inside, [`wake`] tells it which of its sockets is ready.
 
+mod backlog;
 pub mod listen;
 pub mod relay;
 pub mod socket;

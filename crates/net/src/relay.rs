@@ -7,18 +7,22 @@
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adit_core::{HalfClose, RelayWish};
 use adit_ssh::{Buffer, ChannelId, Connection, Disconnect, MAX_DATA_SLOTS, OUTPUT_LOW, Payload};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::backlog::Backlog;
+use crate::socket::ShortRead;
 use crate::wake::WakeSet;
 use crate::{socket, storage};
 
 /// The most that one turn takes from one socket, so that others get theirs: all slots of one read.
 const TURN: usize = MAX_DATA_SLOTS * 32 * 1024;
+/// How long a socket may take nothing of what is left for it once the peer has closed the channel.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Pieces given to one write; what is more goes with the next.
 const MAX_SLICES: usize = 32;
 
@@ -41,6 +45,8 @@ pub struct Relay<T> {
     waiting: Vec<u32>,
     /// What arrived and is not yet written on: where it lies in the input.
     arrived: Vec<(ChannelId, Payload)>,
+    /// Links that their peer has closed and whose socket has not taken all, by when it is looked at again.
+    closing: VecDeque<(Instant, ChannelId)>,
 }
 
 struct Link<T> {
@@ -50,7 +56,11 @@ struct Link<T> {
     /// The peer has confirmed the channel.
     open: bool,
     /// Taken over from the channel, not yet taken by the socket.
-    pending: Buffer,
+    pending: Backlog,
+    /// Once the peer has closed while bytes were pending: by when the socket must have taken some, and how many were.
+    patience: Option<(Instant, usize)>,
+    /// Stands in [`Relay::waiting`].
+    waits: bool,
     waker: Waker,
     tally: T,
 }
@@ -63,6 +73,7 @@ impl<T> Default for Relay<T> {
             ready: VecDeque::new(),
             waiting: Vec::new(),
             arrived: Vec::new(),
+            closing: VecDeque::new(),
         }
     }
 }
@@ -75,8 +86,16 @@ impl<T: Tally> Relay<T> {
             self.links.resize_with(index + 1, || None);
         }
         let (ends, waker) = (HalfClose::new(), self.wakes.waker(channel.0));
-        self.links[index] =
-            Some(Link { stream: Some(stream), ends, open: false, pending: Buffer::new(), waker, tally });
+        self.links[index] = Some(Link {
+            stream: Some(stream),
+            ends,
+            open: false,
+            pending: Backlog::default(),
+            patience: None,
+            waits: false,
+            waker,
+            tally,
+        });
     }
 
     /// The channel is open: bytes may flow.
@@ -117,12 +136,53 @@ impl<T: Tally> Relay<T> {
     ///
     /// # Errors
     /// The SSH connection is over.
-    pub fn handle_closed(&mut self, channel: ChannelId, connection: &mut Connection) -> Result<(), Disconnect> {
+    pub fn handle_closed(
+        &mut self,
+        channel: ChannelId,
+        connection: &mut Connection,
+        now: Instant,
+    ) -> Result<(), Disconnect> {
         match self.link(channel) {
-            Some(link) => link.ends.handle_peer_close(),
+            Some(link) => {
+                link.ends.handle_peer_close();
+                self.be_patient(channel, now);
+            }
             None => connection.release(channel)?,
         }
         self.settle(channel, connection)
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.closing.front().map(|(until, _)| *until)
+    }
+
+    /// Drops visitors whose service is done with them and who take nothing of what is left: nobody but them could end it.
+    ///
+    /// # Errors
+    /// The SSH connection is over.
+    pub fn handle_timeout(&mut self, connection: &mut Connection, now: Instant) -> Result<(), Disconnect> {
+        while let Some((until, channel)) = self.closing.front().copied().filter(|(until, _)| *until <= now) {
+            self.closing.pop_front();
+            let Some(link) = self.link(channel) else { continue };
+            // The number may be another link's by now.
+            let Some((_, before)) = link.patience.filter(|(mine, _)| *mine == until) else { continue };
+            if link.pending.len() < before {
+                self.be_patient(channel, now);
+            } else {
+                link.ends.handle_socket_error();
+                self.settle(channel, connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn be_patient(&mut self, channel: ChannelId, now: Instant) {
+        let until = now + PATIENCE;
+        if let Some(link) = self.link(channel).filter(|link| !link.pending.is_empty()) {
+            link.patience = Some((until, link.pending.len()));
+            self.closing.push_back((until, channel));
+        }
     }
 
     /// Writes on what arrived, several packets in one system call.
@@ -165,14 +225,16 @@ impl<T: Tally> Relay<T> {
             }
             let mut context = Context::from_waker(&link.waker);
             match socket::poll_write(stream, &mut context, &slices[..pieces.len()]) {
-                Poll::Ready(Ok(count)) => taken = count,
+                Poll::Ready(Ok(count)) => {
+                    link.tally.count_out(count);
+                    taken = count;
+                }
                 Poll::Ready(Err(_)) => {
                     link.ends.handle_socket_error();
                     taken = total;
                 }
                 Poll::Pending => {}
             }
-            link.tally.count_out(taken);
         }
         let mut skip = taken;
         for (_, payload) in pieces {
@@ -180,7 +242,7 @@ impl<T: Tally> Relay<T> {
             let kept = &bytes[skip.min(bytes.len())..];
             skip -= bytes.len() - kept.len();
             if !kept.is_empty() {
-                link.pending.extend(kept);
+                link.pending.push(kept);
             }
         }
         if !link.pending.is_empty() && taken > 0 {
@@ -196,10 +258,23 @@ impl<T: Tally> Relay<T> {
 
     /// Lets links that waited for a shorter output, or for new keys, go on.
     pub fn resume(&mut self) {
-        self.ready.extend(self.waiting.drain(..));
+        for key in std::mem::take(&mut self.waiting) {
+            if let Some(link) = self.link(ChannelId(key)) {
+                link.waits = false;
+                self.ready.push_back(key);
+            }
+        }
     }
 
-    /// Gives every link that is ready one turn, until much waits to be sent. True if any link still is ready.
+    fn wait(&mut self, channel: ChannelId) {
+        if let Some(link) = self.link(channel).filter(|link| !link.waits) {
+            link.waits = true;
+            self.waiting.push(channel.0);
+        }
+    }
+
+    /// Gives every link that is ready one turn. What waits for a socket is written whatever else waits; what a socket brings is
+    /// taken only while little waits to be sent. True if any link still is ready.
     ///
     /// # Errors
     /// The SSH connection is over.
@@ -212,13 +287,14 @@ impl<T: Tally> Relay<T> {
         let Self { wakes, ready, .. } = self;
         wakes.drain(context, |key| ready.push_back(key));
         for _ in 0..self.ready.len() {
-            if connection.output().len() >= OUTPUT_LOW / 2 {
-                break;
-            }
             let Some(key) = self.ready.pop_front() else { break };
             let channel = ChannelId(key);
             self.write_pending(channel, connection)?;
-            self.read_turn(channel, connection, now)?;
+            if connection.output().len() < OUTPUT_LOW / 2 {
+                self.read_turn(channel, connection, now)?;
+            } else {
+                self.wait(channel);
+            }
             self.settle(channel, connection)?;
         }
         Ok(!self.ready.is_empty())
@@ -229,7 +305,9 @@ impl<T: Tally> Relay<T> {
         let mut credit = 0;
         while let Some(stream) = link.stream.as_ref().filter(|_| !link.pending.is_empty()) {
             let mut context = Context::from_waker(&link.waker);
-            match socket::poll_write(stream, &mut context, &[IoSlice::new(link.pending.bytes())]) {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = link.pending.slices(&mut slices);
+            match socket::poll_write(stream, &mut context, &slices[..count]) {
                 Poll::Ready(Ok(count)) => {
                     link.pending.consume(count);
                     link.tally.count_out(count);
@@ -237,7 +315,7 @@ impl<T: Tally> Relay<T> {
                 }
                 Poll::Ready(Err(_)) => {
                     credit += link.pending.len();
-                    link.pending = Buffer::new();
+                    link.pending = Backlog::default();
                     link.ends.handle_socket_error();
                 }
                 Poll::Pending => break,
@@ -245,7 +323,6 @@ impl<T: Tally> Relay<T> {
         }
         if link.pending.is_empty() {
             link.ends.handle_to_socket_drained(true);
-            link.pending.reclaim();
         }
         if credit > 0 { connection.credit(channel, credit) } else { Ok(()) }
     }
@@ -264,12 +341,12 @@ impl<T: Tally> Relay<T> {
         let count = connection.data_slots(channel, TURN, &mut slots);
         if count == 0 {
             if connection.is_holding_data() {
-                self.waiting.push(channel.0);
+                self.wait(channel);
             }
             return Ok(());
         }
         let mut context = Context::from_waker(&link.waker);
-        match socket::poll_read(stream, &mut context, &mut slots[..count]) {
+        match socket::poll_read(stream, &mut context, &mut slots[..count], ShortRead::ProvesNothing) {
             Poll::Ready(Ok(0)) => link.ends.handle_socket_eof(),
             Poll::Ready(Ok(len)) => {
                 link.tally.count_in(len);
@@ -297,7 +374,7 @@ impl<T: Tally> Relay<T> {
                 }
                 RelayWish::DropSocket => {
                     link.stream = None;
-                    link.pending = Buffer::new();
+                    link.pending = Backlog::default();
                 }
             }
         }
@@ -306,6 +383,13 @@ impl<T: Tally> Relay<T> {
             connection.release(channel)?;
         }
         Ok(())
+    }
+
+    /// Gives back what a burst made grow.
+    pub fn shrink(&mut self) {
+        if self.arrived.capacity() > MAX_SLICES {
+            self.arrived = Vec::new();
+        }
     }
 
     fn link(&mut self, channel: ChannelId) -> Option<&mut Link<T>> {

@@ -1,21 +1,38 @@
-//! Reads and writes of a TCP socket that cost one system call each: a read or write that did less than asked has found the end
-//! of what the kernel has, so the socket counts as not ready from then on without a further call that only says so.
+//! Reads and writes of a TCP socket that save a system call: one that did less than asked has found the end of what the kernel
+//! has, so the socket counts as not ready from then on without a further call that only says so.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+/// What a read that brought less than there was room for says about the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShortRead {
+    /// Nothing is left in it.
+    IsEmpty,
+    /// More may lie in it.
+    ProvesNothing,
+}
+
 /// Reads into `slots`, in order. Pending: nothing is there, and the task of `context` is woken when something is.
 /// `Ok(0)` is the end of the stream.
+///
+/// With [`ShortRead::IsEmpty`] a short read is the last until more comes. That does not hold where the other end may send
+/// urgent data (RFC 9293 §3.8.5): a read ends at its mark, and what lies behind it announces itself no second time.
 pub fn poll_read(
     stream: &TcpStream,
     context: &mut Context<'_>,
     slots: &mut [IoSliceMut<'_>],
+    short: ShortRead,
 ) -> Poll<io::Result<usize>> {
-    let wanted = slots.iter().map(|slot| slot.len()).sum();
+    let wanted = match short {
+        ShortRead::IsEmpty => slots.iter().map(|slot| slot.len()).sum(),
+        ShortRead::ProvesNothing => 0,
+    };
     poll_io(
         wanted,
         || stream.poll_read_ready(context),
@@ -64,8 +81,15 @@ pub fn set_nodelay(stream: &TcpStream) {
     drop(stream.set_nodelay(true));
 }
 
+/// Notices a peer that vanished without a word within two minutes, also where nothing is sent to it.
+pub fn set_keepalive(stream: &TcpStream) {
+    let pace = Duration::from_secs(15);
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(pace).with_retries(4);
+    drop(SockRef::from(stream).set_tcp_keepalive(&keepalive));
+}
+
 /// Closes a connection with a reset, for somebody who is to hear "refused" rather than a polite end.
 pub fn reset(stream: TcpStream) {
-    drop(SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)));
+    drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
     drop(stream);
 }

@@ -14,8 +14,11 @@ use crate::disconnect::Disconnect;
 use crate::holding::{EXIT_INTERRUPTED, EXIT_REFUSED, Holding, Verdict};
 use crate::messages;
 use crate::negotiation::Side;
-use crate::outlet::Outlet;
+use crate::outlet::{Mark, Outlet};
 use crate::wire::{Reader, put_bool, put_string, put_u32};
+
+/// On a crowded way an open waits three times longer: for what the kernel holds before it, a few megabytes at most.
+const MOST_PUT_OFF: u32 = 3;
 
 /// All channels of one connection.
 pub(crate) struct Channels {
@@ -25,9 +28,20 @@ pub(crate) struct Channels {
     free: Vec<u32>,
     sessions: u32,
     /// When an unanswered open is given up, earliest first: all wait equally long.
-    deadlines: VecDeque<(Instant, ChannelId)>,
+    deadlines: VecDeque<Deadline>,
     /// What a session's shell says, once per channel.
     pub(crate) greeting: Option<Box<str>>,
+}
+
+/// When to ask again about an open that was not answered.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    until: Instant,
+    channel: ChannelId,
+    /// Behind the open in what is sent: before it has left, nobody can have answered.
+    mark: Mark,
+    /// How many times it was put off although the open had left, because the way was crowded.
+    put_off: u32,
 }
 
 /// A TCP connection to announce to the peer (RFC 4254 §7.2).
@@ -82,7 +96,7 @@ impl Channels {
         put_string(&mut message, arrival.originator.ip().to_canonical().to_string().as_bytes());
         put_u32(&mut message, u32::from(arrival.originator.port()));
         out.send(&message)?;
-        self.deadlines.push_back((until, id));
+        self.deadlines.push_back(Deadline { until, channel: id, mark: out.mark(), put_off: 0 });
         Ok(id)
     }
 
@@ -146,8 +160,8 @@ impl Channels {
 
     /// When the next unanswered open is given up.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
-        while let Some((deadline, id)) = self.deadlines.front().copied() {
-            match self.get(id) {
+        while let Some(Deadline { until: deadline, channel, .. }) = self.deadlines.front().copied() {
+            match self.get(channel) {
                 // A number is used again before its deadline is reached: another open has another deadline.
                 Some(Channel { opening: Opening::Asked { until }, orphaned: false, .. }) if *until == deadline => {
                     return Some(deadline);
@@ -159,15 +173,23 @@ impl Channels {
         None
     }
 
-    /// Gives up one open that waited too long.
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Event> {
-        let deadline = self.next_deadline()?;
-        if now < deadline {
-            return None;
+    /// Gives up one open that waited too long. Time counts from when the open has left, and while more waits behind it the
+    /// way is crowded (a slow link with an upload on it), so that the peer gets more of it.
+    pub(crate) fn expire(&mut self, now: Instant, out: &Outlet) -> Option<Event> {
+        while now >= self.next_deadline()? {
+            let Deadline { channel, mark, put_off, .. } = self.deadlines.pop_front()?;
+            let until = now + self.limits.open_time;
+            let has_left = out.has_left(mark);
+            let crowded = has_left && !out.writer.out.is_empty() && put_off < MOST_PUT_OFF;
+            let open = self.get(channel)?;
+            if has_left && !crowded {
+                open.orphaned = true;
+                return Some(Event::OpenFailed { channel, why: OpenFailure::Unanswered });
+            }
+            open.opening = Opening::Asked { until };
+            self.deadlines.push_back(Deadline { until, channel, mark, put_off: put_off + u32::from(crowded) });
         }
-        let (_, channel) = self.deadlines.pop_front()?;
-        self.get(channel)?.orphaned = true;
-        Some(Event::OpenFailed { channel, why: OpenFailure::Unanswered })
+        None
     }
 
     /// Takes a channel message (90–127). `at` says where `payload` begins in the buffer it lies in.

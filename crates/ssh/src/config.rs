@@ -40,7 +40,8 @@ impl Default for Limits {
             // RFC 4253 §9 speaks of 1 GB; AES-GCM and ChaCha20 would bear far more.
             rekey_bytes: 1 << 30,
             rekey_time: Duration::from_secs(3600),
-            kex_time: Duration::from_secs(30),
+            // Behind a full send buffer on a slow link a key exchange takes its time; a peer that is gone is noticed sooner.
+            kex_time: Duration::from_secs(120),
             open_time: Duration::from_secs(10),
             session_channels: 10,
             channels: 65_536,

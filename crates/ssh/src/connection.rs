@@ -90,11 +90,26 @@ struct Clock {
     keepalives: u32,
     kex_began: Instant,
     kex_ended: Instant,
+    /// When it was last looked whether the peer takes what we send, how much had left by then, and in how many looks
+    /// nothing had moved.
+    write_looked: Instant,
+    write_left: u64,
+    write_stuck: u32,
 }
 
 impl Clock {
     fn starting_at(now: Instant) -> Self {
-        Self { started: now, last_heard: now, last_tried: now, keepalives: 0, kex_began: now, kex_ended: now }
+        Self {
+            started: now,
+            last_heard: now,
+            last_tried: now,
+            keepalives: 0,
+            kex_began: now,
+            kex_ended: now,
+            write_looked: now,
+            write_left: 0,
+            write_stuck: 0,
+        }
     }
 
     fn heard(&mut self, now: Instant) {
@@ -304,15 +319,18 @@ impl Connection {
             true => self.clock.kex_began + self.limits.kex_time,
             false => self.clock.kex_ended + self.limits.rekey_time,
         };
-        let next = kex.min(self.next_sign_of_life());
+        let mut next = kex.min(self.next_sign_of_life());
+        if !self.output().is_empty() {
+            next = next.min(self.clock.write_looked + self.limits.keepalive_interval);
+        }
         Some(self.channels.next_deadline().map_or(next, |deadline| next.min(deadline)))
     }
 
     /// Does what is due: keepalives, opens given up, rekey by time. Events, if any, come with the next [`Self::receive`].
     ///
     /// # Errors
-    /// The connection is over: login grace, a stalled key exchange, or a peer that is silent for three keepalive intervals,
-    /// whether or not anything could be written to it meanwhile.
+    /// The connection is over: login grace, a stalled key exchange, a peer that is silent for three keepalive intervals
+    /// (whether or not anything could be written to it meanwhile), or one that takes nothing for as long while it talks.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Disconnect> {
         if self.over {
             return Ok(());
@@ -322,8 +340,13 @@ impl Connection {
             return if grace_over { Err(self.end(Disconnect::timeout("nobody logged in in time"))) } else { Ok(()) };
         }
         if self.handshake.is_running() && now >= self.clock.kex_began + self.limits.kex_time {
-            return Err(self.end(Disconnect::timeout("the key exchange stalled")));
+            if self.output().is_empty() {
+                return Err(self.end(Disconnect::timeout("the key exchange stalled")));
+            }
+            // Our part of it has not even left.
+            self.clock.kex_began = now;
         }
+        self.look_at_writes(now)?;
         // At most one step per call: where the caller itself was held up, what the peer said meanwhile still waits to be read.
         if now >= self.next_sign_of_life() {
             if self.clock.keepalives + 1 >= SILENT_INTERVALS {
@@ -333,10 +356,25 @@ impl Connection {
             self.clock.last_tried = now;
             self.probe()?;
         }
-        while let Some(event) = self.channels.expire(now) {
+        while let Some(event) = self.channels.expire(now, &self.out) {
             self.events.push_back(event);
         }
         self.rekey_if_due(now)
+    }
+
+    /// A peer that talks and never reads holds its visitors up for ever; it is ended like a silent one.
+    fn look_at_writes(&mut self, now: Instant) -> Result<(), Disconnect> {
+        if now < self.clock.write_looked + self.limits.keepalive_interval {
+            return Ok(());
+        }
+        let left = self.out.left();
+        let stuck = !self.output().is_empty() && left == self.clock.write_left;
+        self.clock.write_stuck = if stuck { self.clock.write_stuck + 1 } else { 0 };
+        (self.clock.write_looked, self.clock.write_left) = (now, left);
+        if self.clock.write_stuck >= SILENT_INTERVALS {
+            return Err(self.end(Disconnect::timeout("the peer takes nothing")));
+        }
+        Ok(())
     }
 
     fn next_sign_of_life(&self) -> Instant {

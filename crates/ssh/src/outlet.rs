@@ -13,6 +13,10 @@ const HELD_HIGH: usize = 1024 * 1024;
 /// one-byte answers would count as one megabyte and take fifty.
 const HELD_OVERHEAD: usize = 64;
 
+/// A place in the stream of what is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(u64);
+
 /// Where payloads leave.
 pub(crate) struct Outlet {
     pub(crate) writer: PacketWriter,
@@ -35,6 +39,21 @@ impl Outlet {
     /// for what must be said.
     pub(crate) fn is_crowded(&self) -> bool {
         self.writer.out.len() > OUTPUT_HIGH / 2 || self.held_bytes > HELD_HIGH / 2
+    }
+
+    /// How much has left: bytes of packets, since the beginning.
+    pub(crate) fn left(&self) -> u64 {
+        self.writer.total.saturating_sub(self.writer.out.len() as u64)
+    }
+
+    /// Remembers what was sent last, for [`Self::has_left`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.writer.total)
+    }
+
+    /// Whether everything up to `mark` has left. A peer cannot answer what still waits here.
+    pub(crate) fn has_left(&self, mark: Mark) -> bool {
+        !self.holding && self.left() >= mark.0
     }
 
     /// Begins to hold payloads back.

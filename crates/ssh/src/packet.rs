@@ -104,11 +104,13 @@ pub(crate) struct PacketWriter {
     sequence: u32,
     pub(crate) bytes: u64,
     pub(crate) packets: u32,
+    /// Over all keys: what was ever put into the output.
+    pub(crate) total: u64,
 }
 
 impl PacketWriter {
     pub(crate) fn new() -> Self {
-        Self { out: Buffer::new(), sealer: Sealer::plain(), sequence: 0, bytes: 0, packets: 0 }
+        Self { out: Buffer::new(), sealer: Sealer::plain(), sequence: 0, bytes: 0, packets: 0, total: 0 }
     }
 
     /// Appends one packet.
@@ -173,6 +175,7 @@ impl PacketWriter {
             .map_err(|_| Disconnect::new(DisconnectCode::ByApplication, "the cipher's counter is used up"))?;
         self.out.filled(whole);
         self.sequence = self.sequence.wrapping_add(1);
+        self.total += whole as u64;
         self.bytes += whole as u64;
         self.packets = self.packets.saturating_add(1);
         Ok(())

@@ -21,6 +21,12 @@ use crate::server::Shared;
 
 /// When descriptors run out there is no event to wait for; this is how soon a listener looks again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
+/// Visitors accepted in one round of the session's loop; the rest come with the next.
+const VISITORS_PER_ROUND: usize = 16;
+/// Refusals of one session told to the log and the audit log in [`REFUSAL_PERIOD`]; the counters have them all. More would let one
+/// member push out what others did.
+const REFUSALS_TOLD: u32 = 20;
+const REFUSAL_PERIOD: Duration = Duration::from_secs(60);
 
 /// A logged-in session.
 pub(super) struct Member {
@@ -35,6 +41,10 @@ pub(super) struct Member {
     without_forward_since: Option<Instant>,
     /// When to accept again after descriptors ran out.
     accept_again: Option<Instant>,
+    /// The jump host stops: no new forwards, no new visitors.
+    stopping: bool,
+    /// Since when refusals are counted, and how many there were.
+    refusals: (Instant, u32),
     presence: Presence,
     shared: Arc<Shared>,
 }
@@ -46,7 +56,8 @@ struct AskedForward {
 
 /// An open forward. Its fields go in this order: the port is free only once its listener is closed.
 struct Listening {
-    listener: TcpListener,
+    /// None once the jump host stops: who connects then is refused, while the port stays held.
+    listener: Option<TcpListener>,
     port: Port,
     bind: BindRequest,
     presence: ForwardPresence,
@@ -106,6 +117,8 @@ impl Member {
             probed: None,
             without_forward_since: Some(now),
             accept_again: None,
+            stopping: false,
+            refusals: (now, 0),
             presence,
             shared,
         }
@@ -154,7 +167,7 @@ impl Member {
         now: Instant,
     ) -> Result<(), Disconnect> {
         let Some(index) = self.listening.iter().position(|forward| u32::from(forward.port.get()) == port) else {
-            return connection.answer_forward(reply, Err(&format!("port {port}: this session has no such forward")));
+            return self.cancel_asked(reply, port, connection);
         };
         let closed = self.listening.swap_remove(index);
         self.note_closed(&closed);
@@ -163,6 +176,25 @@ impl Member {
             self.without_forward_since = Some(now);
         }
         connection.answer_forward(reply, Ok(None))
+    }
+
+    /// A forward that still waits for its port is taken back: its request is refused, and a port that comes later is let go.
+    fn cancel_asked(&mut self, reply: ReplyId, port: u32, connection: &mut Connection) -> Result<(), Disconnect> {
+        let names_it = |asked: &AskedForward| asked.bind.port().is_some_and(|asked| u32::from(asked.get()) == port);
+        let request = self.asked.iter().find(|(_, asked)| names_it(asked)).map(|(request, _)| *request);
+        match request.and_then(|request| self.asked.remove(&request)) {
+            Some(asked) => {
+                connection.answer_forward(asked.reply, Err(&format!("port {port}: taken back")))?;
+                connection.answer_forward(reply, Ok(None))
+            }
+            None => connection.answer_forward(reply, Err(&format!("port {port}: this session has no such forward"))),
+        }
+    }
+
+    /// The jump host stops: visitors that are here may finish, nobody else comes.
+    pub(super) fn handle_stop(&mut self) {
+        self.stopping = true;
+        self.listening.iter_mut().for_each(|forward| forward.listener = None);
     }
 
     /// Carries out what the port table wants.
@@ -200,6 +232,9 @@ impl Member {
     fn listen(&mut self, request: RequestId, lease: HeldLease, connection: &mut Connection) -> Result<(), Disconnect> {
         let Some(port) = lease.get().map(|lease| lease.port()) else { return Ok(()) };
         let Some(asked) = self.asked.remove(&request) else { return Ok(()) };
+        if self.stopping {
+            return connection.answer_forward(asked.reply, Err(&format!("port {port}: the jump host is stopping")));
+        }
         let address = SocketAddr::new(self.shared.config.forward_address, port.get());
         match listen::bind(address) {
             Ok(listener) => {
@@ -207,11 +242,24 @@ impl Member {
                 let presence = self.presence.open_forward(port, asked.bind.address(), address.ip());
                 let allocated = asked.bind.port().is_none().then_some(port.get());
                 self.ports.listening(request);
-                self.listening.push(Listening { listener, port, bind: asked.bind, presence, _lease: lease });
+                self.listening.push(Listening {
+                    listener: Some(listener),
+                    port,
+                    bind: asked.bind,
+                    presence,
+                    _lease: lease,
+                });
                 self.without_forward_since = None;
                 tracing::info!(account = %self.identity.account, session = %self.presence.id(), %port, "remote forward opened");
                 self.record(&Fact::ForwardOpened { port, asked: spelled });
                 connection.answer_forward(asked.reply, Ok(allocated))
+            }
+            // Another port would fare no better, and nobody else holds this one.
+            Err(error) if listen::is_exhausted(&error) => {
+                tracing::warn!(%address, %error, "cannot listen for a remote forward");
+                self.shared.metrics.forward_refused(RefusedForward::Exhausted);
+                let reason = format!("port {port}: the jump host has no room for another socket; try again later");
+                connection.answer_forward(asked.reply, Err(&reason))
             }
             Err(error) => {
                 tracing::warn!(%address, %error, "cannot listen for a remote forward");
@@ -236,9 +284,12 @@ impl Member {
         if self.accept_again.is_some() || connection.is_holding_data() {
             return Ok(false);
         }
+        let mut places = VISITORS_PER_ROUND;
         for forward in &self.listening {
-            while connection.output().len() < OUTPUT_LOW / 2 {
-                match forward.listener.poll_accept(context) {
+            let Some(listener) = &forward.listener else { continue };
+            while places > 0 && connection.output().len() < OUTPUT_LOW / 2 {
+                places -= 1;
+                match listener.poll_accept(context) {
                     Poll::Pending => break,
                     Poll::Ready(Ok((stream, from))) => {
                         progress = true;
@@ -276,6 +327,11 @@ impl Member {
             self.accept_again = None;
         }
         if self.must_have_forward_by().is_some_and(|at| now >= at) {
+            // Visitors of a forward that was cancelled may finish (RFC 4254 §7.1).
+            if self.presence.traffic().visitors_now() > 0 {
+                self.without_forward_since = Some(now);
+                return;
+            }
             self.without_forward_since = None;
             self.shared.registry.cut_session(self.presence.id(), CutReason::NoForward);
         }
@@ -287,17 +343,35 @@ impl Member {
 
     // ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
 
-    pub(super) fn handle_refused(&self, what: &[u8]) {
+    pub(super) fn handle_refused(&mut self, what: &[u8]) {
         let request = String::from_utf8_lossy(&what[..what.len().min(64)]).into_owned();
         if what == b"streamlocal-forward@openssh.com" {
             self.note_refused(0, RefusedForward::Kind);
         }
-        self.record(&Fact::RequestRefused { request });
+        if self.may_tell_refusal() {
+            self.record(&Fact::RequestRefused { request });
+        }
     }
 
-    fn note_refused(&self, port: u32, reason: RefusedForward) {
-        tracing::info!(account = %self.identity.account, session = %self.presence.id(), port, reason = reason.name(), "remote forward refused");
+    fn may_tell_refusal(&mut self) -> bool {
+        let now = Instant::now();
+        let (since, count) = &mut self.refusals;
+        if now.saturating_duration_since(*since) >= REFUSAL_PERIOD {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        if *count == REFUSALS_TOLD + 1 {
+            tracing::warn!(account = %self.identity.account, session = %self.presence.id(), "further refusals are not told for now");
+        }
+        *count <= REFUSALS_TOLD
+    }
+
+    fn note_refused(&mut self, port: u32, reason: RefusedForward) {
         self.shared.metrics.forward_refused(reason);
+        if !self.may_tell_refusal() {
+            return;
+        }
+        tracing::info!(account = %self.identity.account, session = %self.presence.id(), port, reason = reason.name(), "remote forward refused");
         self.record(&Fact::ForwardRefused { port, reason });
     }
 
@@ -365,6 +439,7 @@ fn admit(
     match connection.open_forwarded(arrival, now)? {
         Some(channel) => {
             socket::set_nodelay(&stream);
+            socket::set_keepalive(&stream);
             relay.insert(channel, stream, visitor);
         }
         None => socket::reset(stream),

@@ -39,6 +39,16 @@ impl Client {
         }
     }
 
+    /// Waits for a visitor and takes it.
+    pub(crate) async fn await_visitor(&mut self) {
+        loop {
+            if let Event::ForwardedConnection { channel, .. } = self.next().await.unwrap() {
+                self.connection.accept(channel).unwrap();
+                return self.flush().await.unwrap();
+            }
+        }
+    }
+
     pub(crate) async fn cancel(&mut self, port: u16) {
         self.connection.cancel_forward("localhost", port).unwrap();
         self.flush().await.unwrap();

@@ -57,9 +57,10 @@ impl TestHost {
         let (mut host, _doors) = JumpHost::build(config, data).await.unwrap();
         let (ssh, admin) = (host.addresses().ssh, host.admin());
         let (stop, stopped) = oneshot::channel();
+        let grace = host.config().drain_grace;
         let running = tokio::spawn(async move {
             host.run_until(async { drop(stopped.await) }).await;
-            host.drain(Duration::ZERO).await;
+            host.drain(grace).await;
         });
         Self { ssh, admin, host_key, stop: Some(stop), running, _folder: folder }
     }
@@ -84,6 +85,11 @@ impl TestHost {
         Member { identity, host_key: self.host_key.clone(), ssh: self.ssh }
     }
 
+    /// The SSH address as seen from this machine.
+    pub(crate) fn reachable(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ssh.port()).into()
+    }
+
     /// The open ports, by number.
     pub(crate) async fn ports(&self) -> Vec<u16> {
         self.admin.call(PortList {}).await.unwrap().into_iter().map(|port| port.port).collect()
@@ -93,9 +99,14 @@ impl TestHost {
         self.admin.call(SessionList {}).await.unwrap().len()
     }
 
-    /// Stops as a signal would, and waits for the end.
-    pub(crate) async fn stop(mut self) {
+    /// Tells it to stop, as a signal would.
+    pub(crate) fn begin_stop(&mut self) {
         drop(self.stop.take());
+    }
+
+    /// Stops, and waits for the end.
+    pub(crate) async fn stop(mut self) {
+        self.begin_stop();
         tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
     }
 }

@@ -76,9 +76,30 @@ async fn strangers_from_one_address_are_bounded_and_those_logged_in_do_not_count
     eventually("a place is free again", || async { banner(&host).await.is_some() }).await;
 }
 
+#[tokio::test]
+async fn a_full_gate_makes_room_for_a_source_that_comes_alone() {
+    let host = TestHost::with(|config| {
+        (config.ssh, config.login.total) = ("0.0.0.0:0".parse().unwrap(), 6);
+    })
+    .await;
+    let mut flood = Vec::new();
+    for _ in 0..6 {
+        flood.push(banner(&host).await.expect("a place for a stranger"));
+    }
+    assert!(banner(&host).await.is_none(), "the flood's source was given a seventh place");
+    let alone = tokio::net::TcpSocket::new_v4().unwrap();
+    alone.bind("127.0.0.77:0".parse().unwrap()).unwrap();
+    let mut alone = alone.connect(host.reachable()).await.unwrap();
+    let mut version = [0; 8];
+    timeout(PATIENCE, alone.read_exact(&mut version)).await.unwrap().unwrap();
+    let mut rest = Vec::new();
+    let oldest = &mut flood[0];
+    assert!(timeout(PATIENCE, oldest.read_to_end(&mut rest)).await.is_ok(), "the oldest was left in its place");
+}
+
 /// A stranger who was sent the server's version.
 async fn banner(host: &TestHost) -> Option<TcpStream> {
-    let mut stranger = TcpStream::connect(host.ssh).await.ok()?;
+    let mut stranger = TcpStream::connect(host.reachable()).await.ok()?;
     let mut version = [0; 8];
     let read = timeout(PATIENCE, stranger.read_exact(&mut version)).await.unwrap();
     read.ok().map(|_| stranger)

@@ -127,6 +127,45 @@ async fn a_kicked_session_is_told_why() {
 }
 
 #[tokio::test]
+async fn while_it_stops_visitors_finish_and_nobody_new_comes() {
+    let mut host = TestHost::with(|config| config.drain_grace = PATIENCE).await;
+    let mut client = host.account("alice").await.connect().await;
+    let port = any_port(&mut client).await;
+    let _serving = client.echo();
+    let mut visitor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    visitor.write_all(b"one").await.unwrap();
+    let mut echoed = [0; 3];
+    visitor.read_exact(&mut echoed).await.unwrap();
+    host.begin_stop();
+    eventually("the port takes nobody", || async { TcpStream::connect(("127.0.0.1", port)).await.is_err() }).await;
+    visitor.write_all(b"two").await.unwrap();
+    timeout(PATIENCE, visitor.read_exact(&mut echoed)).await.unwrap().unwrap();
+    assert_eq!(&echoed, b"two");
+    drop(visitor);
+    host.stop().await;
+}
+
+/// RFC 4254 §7.1: what is open when a forward is cancelled goes on.
+#[tokio::test]
+async fn a_visitor_outlives_the_forward_it_came_through() {
+    let host = TestHost::with(|config| config.idle_without_forward = Some(Duration::from_millis(200))).await;
+    let mut client = host.account("alice").await.connect().await;
+    let port = any_port(&mut client).await;
+    let mut visitor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    client.await_visitor().await;
+    client.cancel(port).await;
+    let serving = client.echo();
+    for _ in 0..10 {
+        visitor.write_all(b"x").await.unwrap();
+        timeout(PATIENCE, visitor.read_exact(&mut [0])).await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(visitor);
+    let gone = timeout(PATIENCE, serving).await.unwrap().unwrap();
+    assert_eq!(gone.0, "No remote forward was open for too long.");
+}
+
+#[tokio::test]
 async fn stopping_cuts_everybody_with_a_reason() {
     let host = TestHost::start().await;
     let client = host.account("alice").await.connect().await;

@@ -84,6 +84,27 @@ async fn a_visitor_that_stops_reading_delays_nobody() {
     assert!(worst < Duration::from_secs(1), "an echo took {worst:?}");
 }
 
+/// Telnet and FTP interrupt with urgent data, whose mark ends a read (RFC 9293 §3.8.5): what lies behind it is not forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_behind_urgent_data_arrive() {
+    let host = TestHost::start().await;
+    let mut client = host.account("alice").await.connect().await;
+    let port = client.forward(0).await.unwrap().unwrap();
+    let _serving = client.echo();
+    for _ in 0..50 {
+        let visitor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let socket = socket2::SockRef::from(&visitor);
+        socket.send(b"abc").unwrap();
+        socket.send_out_of_band(b"!").unwrap();
+        socket.send(b"DEF").unwrap();
+        let mut visitor = visitor;
+        let mut back = [0; 6];
+        let read = timeout(PATIENCE, visitor.read_exact(&mut back)).await;
+        assert!(read.is_ok(), "what lay behind the mark never came");
+        assert_eq!(&back, b"abcDEF");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_never_answers_loses_its_visitor_and_stays() {
     let host = TestHost::start().await;

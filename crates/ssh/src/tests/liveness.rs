@@ -65,7 +65,7 @@ fn a_stalled_key_exchange_ends_the_connection() {
     let mut pair = Pair::new();
     pair.client.go_deaf();
     pair.server.connection.rekey(pair.now).unwrap();
-    for _ in 0..29 {
+    for _ in 0..119 {
         pair.client.send_raw(Message::new(2).string("still here"));
         pair.advance(SECOND);
         assert_eq!(pair.server.ended, None);
@@ -155,6 +155,49 @@ fn a_visitor_whose_open_is_not_answered_is_given_up_at_ten_seconds() {
     assert_eq!((pair.server.take_events(), pair.client.event()), (vec![], Event::Closed(at_client)));
     pair.client.connection.release(at_client).unwrap();
     assert_eq!(pair.knock(), channel);
+}
+
+/// On a slow link the question may wait for longer than an answer may take.
+#[test]
+fn an_open_that_has_not_left_is_not_given_up() {
+    let mut pair = talkative();
+    let (busy, _) = pair.visit();
+    pair.server.link.is_blocked = true;
+    while pair.server.connection.send_data(busy, &[1; 50_000], pair.now).unwrap() > 0 {}
+    let channel = pair.knock();
+    talk_for(&mut pair, 3);
+    assert_eq!(pair.server.take_events(), []);
+    pair.server.link.is_blocked = false;
+    pair.settle();
+    talk_for(&mut pair, 2);
+    assert!(matches!(pair.server.event(), Event::OpenFailed { channel: failed, .. } if failed == channel));
+}
+
+#[test]
+fn a_peer_that_talks_and_never_reads_is_ended() {
+    let mut pair = talkative();
+    let (busy, _) = pair.visit();
+    pair.server.link.is_blocked = true;
+    while pair.server.connection.send_data(busy, &[1; 50_000], pair.now).unwrap() > 0 {}
+    talk_for(&mut pair, 4);
+    assert_eq!(pair.server.ended, None);
+    talk_for(&mut pair, 2);
+    assert_eq!(pair.server.ended.map(|end| end.message), Some("the peer takes nothing".into()));
+}
+
+/// A client that does not mind silence.
+fn talkative() -> Pair {
+    let mut setup = Setup::default();
+    setup.client.limits.keepalive_interval = 100 * INTERVAL;
+    setup.log_in()
+}
+
+/// The client says something every ten seconds.
+fn talk_for(pair: &mut Pair, times: u32) {
+    for _ in 0..times {
+        pair.client.connection.send_raw(&Message::new(2).string("still here").0).unwrap();
+        pair.advance(10 * SECOND);
+    }
 }
 
 /// A number comes back within ten seconds when visits are short; the new visit has ten of its own.
