@@ -86,7 +86,8 @@ fn hear_to_the_end(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 fn a_command() {
     let mut tunnel = Tunnel::open();
     let refused = tunnel.ssh().remote_command(["touch", "/tmp/adit-was-here"]).run(SOON);
-    assert_eq!(refused.code(), 255, "{refused:?}");
+    // A multiplexed client reports the status it was sent; one with a connection of its own, 255.
+    assert_eq!(refused.code(), 1, "{refused:?}");
     assert_eq!(refused.stdout, "");
     tunnel.assert_unharmed();
 }
