@@ -28,6 +28,8 @@ pub use wish::{PortWish, RefuseReason};
 /// How many ports are tried for a request that left the choice to us, when other programs hold those we picked. Sixteen
 /// in a row are no accident: the range is then one that the machine uses for something else.
 const MAX_TRIES: u32 = 16;
+/// How many of those are next to each other.
+const LINEAR_TRIES: u32 = 3;
 
 /// The ports of one jump host.
 ///
@@ -104,7 +106,7 @@ impl PortTable {
         if request.port.is_some() || tries >= MAX_TRIES {
             return self.refuse(&request, RefuseReason::InUseBySystem);
         }
-        match self.pick_free(&request, Some(lease.port())) {
+        match self.pick_free(&request, Some((lease.port(), tries))) {
             Ok(port) => self.grant(Opening { request, tries: tries + 1 }, port, now),
             Err(reason) => self.refuse(&request, reason),
         }
@@ -242,19 +244,23 @@ impl PortTable {
         if limit != 0 && held + more > limit { Err(RefuseReason::TooManyForwards { limit }) } else { Ok(()) }
     }
 
-    /// Chooses a port for a request that leaves the choice to us; the search goes on behind `failed`, if that was tried.
+    /// Chooses a port for a request that leaves the choice to us, after `failed` was tried as the so-manieth. The search goes on
+    /// behind it, and from the fourth failure on somewhere else: other programs' ports lie in runs, too.
     ///
     /// It starts at a place that belongs to the account. So a member who comes back usually finds the port of last time,
     /// also after a restart, and a port just given up is rarely handed to a stranger whose visitors would be wrong there.
-    fn pick_free(&self, request: &ForwardRequest, failed: Option<Port>) -> Result<Port, RefuseReason> {
+    fn pick_free(&self, request: &ForwardRequest, failed: Option<(Port, u32)>) -> Result<Port, RefuseReason> {
         let range = match request.allowed {
             None => self.rules.range,
             Some(range) => self.rules.range.intersection(range).ok_or(RefuseReason::OutsideKeyRange { range })?,
         };
         self.check_limit(request, 1)?;
         let start = match failed {
-            None => home_of(request.account, range),
-            Some(failed) => Port::new(failed.get().wrapping_add(1)).unwrap_or(Port::MIN),
+            None => home_of(request.account, range, 0),
+            Some((_, tries)) if tries > LINEAR_TRIES && range.size() > MAX_TRIES => {
+                home_of(request.account, range, tries)
+            }
+            Some((failed, _)) => Port::new(failed.get().wrapping_add(1)).unwrap_or(Port::MIN),
         };
         self.taken.first_absent(range, start).ok_or(RefuseReason::RangeFull)
     }
@@ -345,9 +351,11 @@ impl PortTable {
 }
 
 /// Where in the range the search for a port of this account starts: always the same place. The golden ratio spreads the
-/// accounts over the range, so that neighbours in number do not begin next to each other.
-fn home_of(account: AccountId, range: PortRange) -> Port {
-    let spread = account.0.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// accounts over the range, so that neighbours in number do not begin next to each other; and an account's `tries`, so that a
+/// search begun anew begins elsewhere.
+fn home_of(account: AccountId, range: PortRange, tries: u32) -> Port {
+    let place = account.0.cast_unsigned().wrapping_add(u64::from(tries) << 32);
+    let spread = place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let offset = (u128::from(spread) * u128::from(range.size())) >> 64;
     let number = u128::from(range.first().get()) + offset;
     u16::try_from(number).ok().and_then(Port::new).unwrap_or(range.first())

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use adit_core::{AccountId, ForwardRequest, Port, PortRules, RefuseReason, SessionId, Takeover};
+use adit_core::{
+    AccountId, ForwardRequest, Port, PortRules, PortTable, PortWish, RefuseReason, RequestId, SessionId, Takeover,
+};
 
 use crate::host::{ALICE, BOB, Peer, TestHost, port, range, seconds};
 
@@ -424,4 +426,33 @@ fn every_reason_is_a_sentence_for_the_member() {
             "your other session 7 holds it; end that session or choose another port",
         ]
     );
+}
+
+/// Ports of outgoing connections lie next to each other by the hundred.
+#[test]
+fn a_run_of_ports_that_others_use_is_left_behind() {
+    let mut table = PortTable::new(PortRules::default());
+    let now = Instant::now();
+    let any = ForwardRequest {
+        request: RequestId(1),
+        session: SessionId(1),
+        account: AccountId(1),
+        port: None,
+        allowed: None,
+        limit: None,
+    };
+    table.handle_forward_request(any, now);
+    let mut home = None;
+    loop {
+        let lease = match table.poll_output() {
+            Some(PortWish::Listen { lease, .. }) => lease,
+            other => unreachable!("it was given up: {other:?}"),
+        };
+        let port = lease.port().get();
+        let home = *home.get_or_insert(port);
+        if !(home..home + 100).contains(&port) {
+            break;
+        }
+        table.handle_listen_failed(lease, now);
+    }
 }
