@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::audit::{self, Fact, Subject};
 use crate::error_chain;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 pub use accounts::{
     AccountAdd, AccountAddError, AccountList, AccountRemove, AccountRemoved, AccountView, DEFAULT_TIER,

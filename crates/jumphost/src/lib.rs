@@ -8,14 +8,14 @@
 //! | [`data_dir`] | the folder: its lock, host keys, where the server can be reached |
 //! | [`directory`] | who may log in, in memory, following the store |
 //! | [`registry`] | who is logged in, what they hold open, and how they are cut |
-//! | `listener`, `session`, `ports` | SSH connections and the forwards' sockets |
+//! | `listener`, `gate`, `session`, `ports` | SSH connections and the forwards' sockets |
 //! | [`audit`], [`metrics`] | what is kept and what is counted |
 //! | [`admin`] | what an administrator can do, also while no server runs |
 //! | [`server`] | all of it together: build, run, drain |
 //!
 //! # A session and the rest
 //!
-//! One task owns an SSH session with all its sockets. It shares nothing with another session but [`Shared`](server), and
+//! One task owns an SSH session with all its sockets. It shares nothing with another session but `shared`, and
 //! touches that only with short locks and atomics: nothing here can make one session wait for another. What ends a session from
 //! outside is a [`CutSignal`](registry::CutSignal).
 //!
@@ -26,12 +26,14 @@ pub mod audit;
 pub mod config;
 pub mod data_dir;
 pub mod directory;
+mod gate;
 mod listener;
 pub mod metrics;
 mod ports;
 pub mod registry;
 pub mod server;
 mod session;
+mod shared;
 
 pub use config::{Config, RawConfig};
 pub use data_dir::DataDir;

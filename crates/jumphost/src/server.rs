@@ -25,10 +25,12 @@ use crate::audit::{AuditLog, AuditWriter, Fact, Subject};
 use crate::config::{AllowList, Config};
 use crate::data_dir::{DataDir, DataDirError, control_socket};
 use crate::directory::Directory;
+use crate::gate::Gate;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::ports::Ports;
-use crate::registry::{CutReason, CutSignal, Login, Presence, Registry};
+use crate::registry::{CutReason, Registry};
+use crate::shared::Shared;
 
 /// Connections that the system holds for us until they are accepted: a burst of logins after a restart, and then some.
 const BACKLOG: u32 = 4_096;
@@ -38,41 +40,6 @@ const CUT_TIME: Duration = Duration::from_secs(2);
 
 /// A session takes one descriptor, a forward one more, each visitor another. Below this we warn.
 const FEW_FILES: u64 = 4_096;
-
-/// What the sessions of one jump host have in common.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    /// What every SSH connection is served with; the host keys are in it.
-    pub(crate) ssh: Arc<adit_ssh::ServerConfig>,
-    pub(crate) store: Store,
-    pub(crate) directory: Directory,
-    pub(crate) registry: Registry,
-    pub(crate) ports: Arc<Ports>,
-    pub(crate) gate: Mutex<listener::Gate>,
-    pub(crate) visitors: Mutex<VisitorLimits>,
-    /// Cancelled when no new work is taken any more.
-    pub(crate) stopping: CancellationToken,
-    pub(crate) audit: AuditLog,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
-impl Shared {
-    /// Lists a session that has just logged in. Its signal has fired already if its key was removed while it logged in: a
-    /// removal looks at the registry after it has changed the directory, so one of the two always sees the other.
-    pub(crate) fn enter(&self, login: Login) -> (Presence, CutSignal) {
-        let identity = Arc::clone(&login.identity);
-        self.directory.note_used(&identity);
-        let (presence, signal) = self.registry.enter(login);
-        if let Some(reason) = self.directory.revoked(&identity) {
-            self.registry.cut_session(presence.id(), reason);
-        }
-        // Whoever logs in while all others are being cut would be forgotten.
-        if self.stopping.is_cancelled() {
-            self.registry.cut_session(presence.id(), CutReason::ShuttingDown);
-        }
-        (presence, signal)
-    }
-}
 
 /// Where a jump host can be reached; `addresses.json` in the data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,7 +199,7 @@ impl JumpHost {
             directory: Directory::load(store.clone()).await?,
             registry: Registry::new(Arc::clone(&metrics)),
             ports: Ports::new(config.ports, vec![config.forward_address]),
-            gate: Mutex::new(listener::Gate::new(config.login)),
+            gate: Mutex::new(Gate::new(config.login)),
             stopping: stop_accepting.clone(),
             visitors: Mutex::new(VisitorLimits::new()),
             config,
@@ -416,6 +383,7 @@ mod tests {
     use super::*;
     use crate::admin::{AccountAdd, AccountRemove, KeyAdd, KeyRemove, SessionList};
     use crate::config::{Origin, RawConfig, Typed};
+    use crate::registry::Login;
 
     fn config(ssh: &str, web: &str) -> Config {
         let typed = |text: &str| Some(Typed::new(text, Origin::Flag));

@@ -30,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::member::{Member, Visitor};
 use crate::audit::{Fact, Subject};
-use crate::listener::AtTheGate;
+use crate::gate::AtTheGate;
 use crate::metrics::RefusedVisitor;
 use crate::registry::CutReason;
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// The only login name: the key says who somebody is.
 const LOGIN_NAME: &[u8] = b"tunnel";

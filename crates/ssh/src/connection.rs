@@ -25,7 +25,7 @@ use crate::buffer::Payload;
 use crate::channels::Channels;
 use crate::config::{ClientConfig, Event, Limits, ServerConfig};
 use crate::disconnect::{Disconnect, DisconnectCode, EndedBy};
-use crate::handshake::{Handshake, Party};
+use crate::handshake::{Handshake, Party, VERSION};
 use crate::messages;
 use crate::negotiation::Side;
 use crate::outlet::Outlet;
@@ -33,8 +33,6 @@ use crate::packet::PacketReader;
 use crate::replies::Replies;
 use crate::wire::{Reader, put_bool, put_string, put_u32};
 
-/// What we call ourselves (RFC 4253 §4.2). A name that begins with "OpenSSH" would make clients expect OpenSSH's extensions.
-pub(crate) const VERSION: &str = concat!("SSH-2.0-adit_", env!("CARGO_PKG_VERSION"));
 /// RFC 4253 §4.2: 255 characters with the line end.
 const MAX_VERSION_LINE: usize = 255;
 /// A server may send lines before its version; a client takes this many.

@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 
 use crate::auth;
 use crate::config::{ClientConfig, ServerConfig};
-use crate::connection::VERSION;
 use crate::crypto::{
     self, CipherKeys, ClientKex, ExchangeHashInput, HostKey, KexAlgorithm, KexError, Opener, Sealer, SharedSecret,
 };
@@ -20,6 +19,8 @@ use crate::negotiation::{Algorithms, Negotiated, Protection, Side, negotiate, wr
 use crate::packet::{PacketReader, PacketWriter};
 use crate::wire::{Reader, put_string};
 
+/// What we call ourselves (RFC 4253 §4.2). A name that begins with "OpenSSH" would make clients expect OpenSSH's extensions.
+pub(crate) const VERSION: &str = concat!("SSH-2.0-adit_", env!("CARGO_PKG_VERSION"));
 /// Host key algorithms a client accepts.
 const CLIENT_HOST_KEYS: [&str; 6] = [
     "ssh-ed25519",

@@ -17,7 +17,7 @@ use crate::directory::Identity;
 use crate::metrics::{RefusedForward, RefusedVisitor};
 use crate::ports::{HeldLease, PortClient, PortOrder};
 use crate::registry::{CutReason, CutSignal, ForwardPresence, Login, Presence, VisitorPresence};
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// When descriptors run out there is no event to wait for; this is how soon a listener looks again.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
