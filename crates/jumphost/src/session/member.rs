@@ -281,14 +281,14 @@ impl Member {
         now: Instant,
     ) -> Result<bool, Disconnect> {
         let mut progress = false;
-        if self.accept_again.is_some() || connection.is_holding_data() {
+        if self.accept_again.is_some() || connection.is_holding_data() || connection.output().len() >= OUTPUT_LOW / 2 {
             return Ok(false);
         }
-        let mut places = VISITORS_PER_ROUND;
+        // Every listener is asked in every round: one that is not would not wake us.
+        let share = (VISITORS_PER_ROUND / self.listening.len().max(1)).max(1);
         for forward in &self.listening {
             let Some(listener) = &forward.listener else { continue };
-            while places > 0 && connection.output().len() < OUTPUT_LOW / 2 {
-                places -= 1;
+            for _ in 0..share {
                 match listener.poll_accept(context) {
                     Poll::Pending => break,
                     Poll::Ready(Ok((stream, from))) => {

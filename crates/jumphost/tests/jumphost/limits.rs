@@ -24,6 +24,20 @@ async fn an_account_has_twenty_forwards_and_may_replace_one() {
 }
 
 #[tokio::test]
+async fn each_of_twenty_forwards_takes_visitors() {
+    let host = TestHost::start().await;
+    let mut client = host.account("alice").await.connect().await;
+    let mut ports = Vec::new();
+    for _ in 0..20 {
+        ports.push(client.forward(0).await.unwrap().unwrap());
+    }
+    let _serving = client.echo();
+    for port in ports {
+        assert!(greeted(port).await.is_some(), "port {port} takes nobody");
+    }
+}
+
+#[tokio::test]
 async fn a_session_without_a_forward_is_closed_with_a_reason() {
     let host = TestHost::with(|config| config.idle_without_forward = Some(Duration::from_millis(200))).await;
     let alice = host.account("alice").await;
