@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_net::{listen, socket};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,9 +12,6 @@ use tokio_util::task::TaskTracker;
 use crate::gate::AtTheGate;
 use crate::session;
 use crate::shared::Shared;
-
-/// When descriptors run out there is no event to wait for; this is how soon we look again.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Accepts until `stop`.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken, tasks: TaskTracker) {
@@ -28,7 +24,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: Cancel
             Ok((stream, client)) => admit(stream, client, &shared, &tasks, &stop),
             Err(error) if listen::is_exhausted(&error) => {
                 tracing::warn!(%error, "cannot accept connections for now");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                tokio::time::sleep(listen::EXHAUSTED_PAUSE).await;
             }
             // About the one connection only, which is gone.
             Err(error) => tracing::debug!(%error, "a connection ended before it was accepted"),

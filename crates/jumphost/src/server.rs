@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use adit_core::{Port, VisitorLimits};
+use adit_net::listen::{self, Ipv6};
 use adit_ssh::crypto::HostKey;
 use adit_store::{OpenError, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,9 +32,6 @@ use crate::metrics::Metrics;
 use crate::ports::Ports;
 use crate::registry::{CutReason, Registry};
 use crate::shared::Shared;
-
-/// Connections that the system holds for us until they are accepted: a burst of logins after a restart, and then some.
-const BACKLOG: u32 = 4_096;
 
 /// From being cut to being gone: a session that is cut waits for nobody.
 const CUT_TIME: Duration = Duration::from_secs(2);
@@ -316,14 +314,7 @@ fn ssh_config(config: &Config, host_keys: Vec<HostKey>) -> adit_ssh::ServerConfi
 }
 
 fn bind(purpose: &'static str, address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Connections of the last run linger in TIME_WAIT, and must not keep a restart from its port.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|source| StartError::Bind { purpose, address, flag, source })
+    listen::bind(address, Ipv6::AsSystem).map_err(|source| StartError::Bind { purpose, address, flag, source })
 }
 
 /// Binds any port of an address and lets it go: whether the address is ours is better known now than at the first forward.

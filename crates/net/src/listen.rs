@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -9,15 +10,27 @@ use tokio::net::TcpListener;
 /// Connections the kernel completes before they are accepted; its own limit (`net.core.somaxconn`) may be lower.
 const BACKLOG: i32 = 4096;
 
-/// Binds and listens. An address in TIME_WAIT is taken, so that a restart does not wait; an IPv6 address takes IPv6 only.
+/// When descriptors run out there is no event to wait for; this is how soon to look again.
+pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a listener at an IPv6 address takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// IPv6 and nothing else, whatever the system's default.
+    Only,
+    /// What the system's default is: on Linux, at `::`, IPv4 as well.
+    AsSystem,
+}
+
+/// Binds and listens. An address in TIME_WAIT is taken, so that a restart does not wait.
 ///
 /// # Errors
 /// What the system says: in use, not ours, not permitted.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, ipv6: Ipv6) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
+    if address.is_ipv6() && ipv6 == Ipv6::Only {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;

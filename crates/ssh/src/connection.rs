@@ -16,7 +16,7 @@ mod login;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::auth::ServerAuth;
 use crate::buffer::Buffer;
@@ -395,11 +395,6 @@ impl Connection {
     /// When the last byte came, as far as [`Self::receive`] has seen.
     pub fn last_heard(&self) -> Instant {
         self.clock.last_heard
-    }
-
-    /// How long the peer has been silent.
-    pub fn silence(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.clock.last_heard)
     }
 
     /// Sends a payload as it is, whatever it means: how tests and fuzzers play a hostile peer.

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use adit_core::{BindRequest, ForwardRequest, Port, Printable, RequestId, Visit, VisitorRules};
+use adit_net::listen::{self, Ipv6};
 use adit_net::relay::{Relay, Tally};
-use adit_net::{listen, socket};
+use adit_net::socket;
 use adit_ssh::{Arrival, Connection, Disconnect, OUTPUT_LOW, ReplyId};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,8 +20,6 @@ use crate::ports::{HeldLease, PortClient, PortOrder};
 use crate::registry::{CutReason, CutSignal, ForwardPresence, Login, Presence, VisitorPresence};
 use crate::shared::Shared;
 
-/// When descriptors run out there is no event to wait for; this is how soon a listener looks again.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 /// Visitors accepted in one round of the session's loop; the rest come with the next.
 const VISITORS_PER_ROUND: usize = 16;
 /// Refusals of one session told to the log and the audit log in [`REFUSAL_PERIOD`]; the counters have them all. More would let one
@@ -236,7 +235,7 @@ impl Member {
             return connection.answer_forward(asked.reply, Err(&format!("port {port}: the jump host is stopping")));
         }
         let address = SocketAddr::new(self.shared.config.forward_address, port.get());
-        match listen::bind(address) {
+        match listen::bind(address, Ipv6::Only) {
             Ok(listener) => {
                 let spelled = String::from_utf8_lossy(asked.bind.address()).into_owned();
                 let presence = self.presence.open_forward(port, asked.bind.address(), address.ip());
@@ -297,7 +296,7 @@ impl Member {
                     }
                     Poll::Ready(Err(error)) if listen::is_exhausted(&error) => {
                         tracing::warn!(%error, "cannot accept visitors for now");
-                        self.accept_again = Some(now + EXHAUSTED_PAUSE);
+                        self.accept_again = Some(now + listen::EXHAUSTED_PAUSE);
                         return Ok(progress);
                     }
                     // About the one visitor only, which is gone.
