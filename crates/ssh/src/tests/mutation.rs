@@ -1,5 +1,5 @@
 //! Every message, mutated, before and after login; and the corpus of the fuzzers. What must hold is asserted by the bodies in
-//! `targets`, which the fuzzers run for longer.
+//! `targets`, which the fuzzers run for longer. `ADIT_MUTATIONS=1000000` makes each of these runs as long as the promise.
 
 use std::path::Path;
 
@@ -21,10 +21,17 @@ fn the_corpus_is_borne() {
     }
 }
 
+/// How many packets each test mutates, unless `ADIT_MUTATIONS` says otherwise: a few seconds' worth.
+const MUTATIONS: u32 = 20_000;
+
+/// What a million mutated packets may leave behind, in both peers together.
+const MOST_MEMORY: u64 = 50 << 20;
+
 #[test]
 fn mutated_packets_before_the_keys_are_borne() {
     let mut random = Random(1);
-    for _ in 0..20_000 {
+    let memory = resident_bytes();
+    for _ in 0..mutations() {
         let message = mutated(&before_keys(), &mut random);
         let mut stream = b"SSH-2.0-x\r\n".to_vec();
         if random.below(2) == 0 {
@@ -38,6 +45,7 @@ fn mutated_packets_before_the_keys_are_borne() {
         targets::before_login(&stream);
     }
     logs_in();
+    assert!(resident_bytes() < memory + MOST_MEMORY, "from {memory} to {} bytes", resident_bytes());
 }
 
 #[test]
@@ -45,7 +53,8 @@ fn mutated_packets_before_login_are_borne() {
     let mut random = Random(2);
     let mut pair = Pair::new();
     pair.exchange_keys();
-    for _ in 0..20_000 {
+    let memory = resident_bytes();
+    for _ in 0..mutations() {
         pair.guest_says(&mutated(&before_login(), &mut random).0);
         if pair.host.ended.is_some() {
             pair = Pair::new();
@@ -54,6 +63,7 @@ fn mutated_packets_before_login_are_borne() {
         assert!(!pair.host.connection.is_open());
     }
     logs_in();
+    assert!(resident_bytes() < memory + MOST_MEMORY, "from {memory} to {} bytes", resident_bytes());
 }
 
 #[test]
@@ -61,7 +71,8 @@ fn mutated_packets_after_login_are_borne() {
     let mut random = Random(3);
     let mut pair = Pair::new();
     pair.log_in();
-    for _ in 0..20_000 {
+    let memory = resident_bytes();
+    for _ in 0..mutations() {
         pair.guest_says(&mutated(&after_login(), &mut random).0);
         pair.settle();
         if pair.host.ended.is_some() {
@@ -70,6 +81,19 @@ fn mutated_packets_after_login_are_borne() {
         }
     }
     logs_in();
+    assert!(resident_bytes() < memory + MOST_MEMORY, "from {memory} to {} bytes", resident_bytes());
+}
+
+fn mutations() -> u32 {
+    std::env::var("ADIT_MUTATIONS").map_or(MUTATIONS, |count| count.parse().expect("ADIT_MUTATIONS is a number"))
+}
+
+/// This process's memory, as the kernel counts it. Each test has a process of its own under nextest.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib << 10
 }
 
 /// And then an honest client comes.
