@@ -154,6 +154,7 @@ impl Session {
             if let Poll::Ready(reason) = member.poll_cut(context) {
                 return Err(End::Cut(reason));
             }
+            member.follow_directory(&mut self.relay, now);
             progress |= member.poll_orders(context, &mut self.connection, now)?;
         }
         if let Stage::Stranger { gate, .. } = &mut self.stage

@@ -44,11 +44,17 @@ impl Backlog {
         }
     }
 
-    /// What waits, as far as it goes into `slices`; how many were set.
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    /// The first `most` bytes of what waits, as far as they go into `slices`; how many were set.
+    pub(crate) fn slices<'a>(&'a self, mut most: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(&piece[if count == 0 { self.gone } else { 0 }..]);
+            let rest = &piece[if count == 0 { self.gone } else { 0 }..];
+            let rest = &rest[..rest.len().min(most)];
+            if rest.is_empty() {
+                break;
+            }
+            *slice = IoSlice::new(rest);
+            most -= rest.len();
             count += 1;
         }
         count
@@ -82,16 +88,18 @@ mod tests {
             backlog.push(&bytes);
             sent.extend_from_slice(&bytes);
             let mut slices = [IoSlice::new(&[]); 3];
-            let count = backlog.slices(&mut slices);
+            let most = (seed >> 40) % 200_000;
+            let count = backlog.slices(most, &mut slices);
             let waiting: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
-            let take = waiting.len().min((seed >> 40) % 200_000);
+            assert!(waiting.len() <= most);
+            let take = waiting.len().min((seed >> 45) % 200_000);
             taken.extend_from_slice(&waiting[..take]);
             backlog.consume(take);
             assert_eq!(backlog.len(), sent.len() - taken.len());
         }
         while !backlog.is_empty() {
             let mut slices = [IoSlice::new(&[]); 3];
-            let count = backlog.slices(&mut slices);
+            let count = backlog.slices(usize::MAX, &mut slices);
             let waiting: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
             taken.extend_from_slice(&waiting);
             backlog.consume(waiting.len());

@@ -1,12 +1,14 @@
-//! Acts for every role: relays bytes between SSH channels and TCP sockets, binds and accepts, lends buffers.
+//! Acts for every role: relays bytes between SSH channels and their sockets, binds and accepts, lends buffers.
 //!
 //! Here tokio begins. What is decided is decided below, in `core` and in the SSH engine; what a role does with it is the
 //! role's. One task owns a session with all its sockets, so a byte crosses no queue between tasks on its way:
-//! [`relay`] is that task's inside, [`wake`] tells it which of its sockets is ready.
+//! [`relay`] is that task's inside, [`wake`] tells it which of its sockets is ready, [`pace`] holds it to a rate.
 
 mod backlog;
 pub mod listen;
+pub mod pace;
 pub mod relay;
 pub mod socket;
 pub mod storage;
+pub mod stream;
 pub mod wake;

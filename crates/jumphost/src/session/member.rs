@@ -6,7 +6,9 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use adit_core::{BindRequest, ForwardRequest, Port, Printable, RequestId, Visit, VisitorRules};
+use adit_core::{
+    BandwidthRules, BindRequest, ByteRate, ForwardRequest, Port, Printable, RequestId, Visit, VisitorRules,
+};
 use adit_net::listen::{self, Ipv6};
 use adit_net::relay::{Relay, Tally};
 use adit_net::socket;
@@ -17,6 +19,7 @@ use crate::audit::{Fact, Subject};
 use crate::directory::Identity;
 use crate::metrics::{RefusedForward, RefusedVisitor};
 use crate::ports::{HeldLease, PortClient, PortOrder};
+use crate::refusals::{self, Refusal};
 use crate::registry::{CutReason, CutSignal, ForwardPresence, Login, Presence, VisitorPresence};
 use crate::shared::Shared;
 
@@ -29,7 +32,9 @@ const REFUSAL_PERIOD: Duration = Duration::from_secs(60);
 
 /// A logged-in session.
 pub(super) struct Member {
+    /// As of the directory's last change that was seen here; `followed` is which.
     identity: Arc<Identity>,
+    followed: Option<u64>,
     cut: CutSignal,
     /// Requests the port table has not answered.
     asked: HashMap<RequestId, AskedForward>,
@@ -109,6 +114,7 @@ impl Member {
         shared.audit.record(Subject::session(&presence), &fact);
         Self {
             identity,
+            followed: None,
             cut,
             asked: HashMap::new(),
             listening: Vec::new(),
@@ -128,6 +134,29 @@ impl Member {
         std::pin::Pin::new(&mut self.cut).poll(context)
     }
 
+    /// Lets limits that were changed act on this session: on its traffic at once, on what it asks for and on visitors from now on.
+    pub(super) fn follow_directory(&mut self, relay: &mut Relay<Visitor>, now: Instant) {
+        let changes = self.shared.directory.changes();
+        if self.followed == Some(changes) {
+            return;
+        }
+        let first = self.followed.replace(changes).is_none();
+        // Whose key is gone is being cut.
+        let Some(current) = self.shared.directory.current(&self.identity) else { return };
+        let before = std::mem::replace(&mut self.identity, current);
+        if first || before.limits != self.identity.limits {
+            relay.set_limits(self.shared.bandwidth.share(self.identity.account_id, self.bandwidth(), now));
+        }
+    }
+
+    fn bandwidth(&self) -> BandwidthRules {
+        let (tier, default) = (&self.identity.limits, self.shared.config.bandwidth);
+        BandwidthRules {
+            to_owner: tier.bytes_per_second_to_owner.map_or(default.to_owner, ByteRate::new),
+            to_visitors: tier.bytes_per_second_to_visitors.map_or(default.to_visitors, ByteRate::new),
+        }
+    }
+
     // ── forwards ────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn handle_forward_request(
@@ -140,7 +169,7 @@ impl Member {
         let bind = match BindRequest::parse(address, port, self.shared.ports.mesh()) {
             Ok(bind) => bind,
             Err(refused) => {
-                self.note_refused(port, RefusedForward::from(&refused));
+                self.note_refused(port, RefusedForward::from(&refused), || format!("Port {port}: {refused}."));
                 return connection.answer_forward(reply, Err(&format!("port {port}: {refused}")));
             }
         };
@@ -211,7 +240,8 @@ impl Member {
                 PortOrder::Refuse { request, reason } => {
                     let Some(asked) = self.asked.remove(&request) else { continue };
                     let port = asked.bind.port().map_or(0, Port::get);
-                    self.note_refused(u32::from(port), RefusedForward::from(reason));
+                    let advice = || refusals::advice(port, reason, now);
+                    self.note_refused(u32::from(port), RefusedForward::from(reason), advice);
                     connection.answer_forward(asked.reply, Err(&format!("port {port}: {reason}")))?;
                 }
                 PortOrder::Probe => {
@@ -256,7 +286,9 @@ impl Member {
             // Another port would fare no better, and nobody else holds this one.
             Err(error) if listen::is_exhausted(&error) => {
                 tracing::warn!(%address, %error, "cannot listen for a remote forward");
-                self.shared.metrics.forward_refused(RefusedForward::Exhausted);
+                self.note_refused(u32::from(port.get()), RefusedForward::Exhausted, || {
+                    "The jump host has no room for another socket. Try again later.".to_owned()
+                });
                 let reason = format!("port {port}: the jump host has no room for another socket; try again later");
                 connection.answer_forward(asked.reply, Err(&reason))
             }
@@ -345,7 +377,10 @@ impl Member {
     pub(super) fn handle_refused(&mut self, what: &[u8]) {
         let request = String::from_utf8_lossy(&what[..what.len().min(64)]).into_owned();
         if what == b"streamlocal-forward@openssh.com" {
-            self.note_refused(0, RefusedForward::Kind);
+            self.note_refused(0, RefusedForward::Kind, || {
+                "This jump host forwards ports, not Unix sockets. Ask for a port, as in -R 10080:localhost:80."
+                    .to_owned()
+            });
         }
         if self.may_tell_refusal() {
             self.record(&Fact::RequestRefused { request });
@@ -365,13 +400,24 @@ impl Member {
         *count <= REFUSALS_TOLD
     }
 
-    fn note_refused(&mut self, port: u32, reason: RefusedForward) {
+    fn note_refused(&mut self, port: u32, reason: RefusedForward, advice: impl FnOnce() -> String) {
         self.shared.metrics.forward_refused(reason);
         if !self.may_tell_refusal() {
             return;
         }
         tracing::info!(account = %self.identity.account, session = %self.presence.id(), port, reason = reason.name(), "remote forward refused");
         self.record(&Fact::ForwardRefused { port, reason });
+        let refusal = Refusal {
+            at: SystemTime::now(),
+            port,
+            reason,
+            message: advice(),
+            session: self.presence.id(),
+            fingerprint: self.identity.fingerprint,
+            label: self.identity.label.clone(),
+        };
+        self.shared.refusals.note(self.identity.account_id, refusal);
+        self.shared.registry.changes().note_live(self.identity.account_id);
     }
 
     fn note_closed(&self, forward: &Listening) {
