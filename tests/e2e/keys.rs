@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use adit_e2e::{Finished, JumpHost, KeyType, Member, OpenSsh, Running, adit, generate_key};
+use adit_e2e::{Finished, JumpHost, KeyType, Member, OpenSsh, Running, adit, eventually, finish, generate_key};
 
 use crate::SOON;
 
@@ -220,4 +221,141 @@ fn a_key_may_come_from_standard_input() {
     assert!(host.json(&["key", "list", "alice"]).to_string().contains("from-a-pipe"));
     let tunnel = OpenSsh::new(&host, &alice).spawn();
     tunnel.await_stdout(SOON, "Tunnel-only access for alice.");
+}
+
+/// bob wants a key that alice holds (line 3), and asks for the statement to sign.
+struct Claim {
+    host: JumpHost,
+    alice: Member,
+}
+
+impl Claim {
+    fn new() -> Claim {
+        let host = JumpHost::start();
+        let alice = host.member("alice");
+        for name in ["bob", "carol"] {
+            host.admin(["account", "add", name]);
+        }
+        Claim { host, alice }
+    }
+
+    /// The statement for `account`, as the command writes it beside the public key.
+    fn statement(&self, account: &str) -> String {
+        let shown = self.host.admin(["key", "claim", account, self.alice.public_key().to_str().unwrap()]);
+        assert!(shown.contains("ssh-keygen -Y sign -n adit-key-claim -f "), "{shown}");
+        assert!(shown.contains(&format!(" key claim {account} ")) && shown.contains(" --signature "), "{shown}");
+        fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// Where the command writes the statement, and looks for it.
+    fn file(&self) -> PathBuf {
+        self.alice.key.with_extension("pub.claim")
+    }
+
+    /// Signs what stands in the file.
+    fn sign(&self, key: &Path, namespace: &str) -> PathBuf {
+        let signature = self.file().with_extension("claim.sig");
+        let _ = fs::remove_file(&signature);
+        let mut sign = Command::new("ssh-keygen");
+        let signed = finish(sign.args(["-Y", "sign", "-n", namespace, "-f"]).arg(key).arg(self.file()), SOON);
+        assert_eq!(signed.code(), 0, "{signed:?}");
+        signature
+    }
+
+    fn claim(&self, account: &str, signature: &Path) -> Finished {
+        let key = self.alice.public_key();
+        self.host.adit(["key", "claim", account, key.to_str().unwrap(), "--signature", signature.to_str().unwrap()])
+    }
+
+    /// Refused with this code; the key is alice's as before.
+    fn assert_refused(&self, account: &str, signature: &Path, code: &str) {
+        let refused = self.claim(account, signature);
+        assert_ne!(refused.code(), 0, "{refused:?}");
+        let key = self.alice.public_key();
+        let words = ["key", "claim", account, key.to_str().unwrap(), "--json", "--signature"];
+        let told = self.host.adit(words.iter().copied().chain([signature.to_str().unwrap()]));
+        assert!(told.stderr.contains(&format!("\"code\":\"{code}\"")), "{told:?}");
+        let holders = self.host.json(&["key", "list"]);
+        let holders: Vec<_> = holders.as_array().unwrap().iter().map(|key| key["account"].clone()).collect();
+        assert_eq!(holders, ["alice"]);
+    }
+}
+
+#[test]
+fn a_key_is_claimed_with_a_signature_and_its_sessions_end() {
+    let claim = Claim::new();
+    let (host, alice) = (&claim.host, &claim.alice);
+    let refused = add(host, "bob", &alice.public_key());
+    assert!(refused.stderr.contains("adit jumphost key claim bob"), "the refusal says how: {refused:?}");
+    let mut tunnel = OpenSsh::new(host, alice).no_session().forward(10080, 9).spawn();
+    host.await_port(10080);
+
+    claim.statement("bob");
+    let signature = claim.sign(&alice.key, "adit-key-claim");
+    let claimed = claim.claim("bob", &signature);
+    assert_eq!(claimed.code(), 0, "{claimed:?}");
+    assert!(claimed.stdout.contains("1 session"), "{claimed:?}");
+    assert_eq!(tunnel.wait_exit(Duration::from_secs(1)).code(), 255);
+    host.await_port_free(10080, Duration::from_secs(1));
+
+    let greeted = OpenSsh::new(host, alice).spawn();
+    greeted.await_stdout(SOON, "Tunnel-only access for bob.");
+    eventually(SOON, "both accounts' trails tell of it", || {
+        let trail = host.json(&["audit"]);
+        let tells = |kind: &str, account: &str| {
+            trail.as_array().unwrap().iter().any(|event| event["kind"] == kind && event["account"] == account)
+        };
+        tells("key-claimed", "bob") && tells("key-lost", "alice")
+    });
+    // The same signature cannot be used twice.
+    let again = claim.claim("bob", &signature);
+    assert!(again.code() != 0 && again.stderr.contains("already"), "{again:?}");
+}
+
+#[test]
+fn a_claim_that_is_not_good_changes_nothing() {
+    let claim = Claim::new();
+    let (host, alice) = (&claim.host, &claim.alice);
+    let mut tunnel = OpenSsh::new(host, alice).no_session().forward(10080, 9).spawn();
+    host.await_port(10080);
+
+    let statement = claim.statement("bob");
+    let stranger = generate_key(host.folder(), "stranger", KeyType::Ed25519);
+    claim.assert_refused("bob", &claim.sign(&stranger, "adit-key-claim"), "bad-signature");
+    claim.assert_refused("bob", &claim.sign(&alice.key, "file"), "bad-signature");
+    // Signed by the right key, but for somebody else.
+    claim.assert_refused("carol", &claim.sign(&alice.key, "adit-key-claim"), "other-statement");
+    // Good once, sixteen minutes ago.
+    let issued: u64 = statement.rsplit_once("issued: ").unwrap().1.trim().parse().unwrap();
+    let older = statement.replace(&issued.to_string(), &(issued - 16 * 60 * 1000).to_string());
+    fs::write(claim.file(), older).unwrap();
+    claim.assert_refused("bob", &claim.sign(&alice.key, "adit-key-claim"), "stale-statement");
+    // Written after it was signed.
+    let signature = claim.sign(&alice.key, "adit-key-claim");
+    fs::write(claim.file(), &statement).unwrap();
+    claim.assert_refused("bob", &signature, "bad-signature");
+    // Of another jump host.
+    let elsewhere = Claim::new();
+    fs::write(claim.file(), elsewhere.statement("bob")).unwrap();
+    claim.assert_refused("bob", &claim.sign(&alice.key, "adit-key-claim"), "other-statement");
+
+    assert!(tunnel.is_running() && host.listens_on(10080));
+}
+
+/// The statement a server makes is good while none runs, and the other way round.
+#[test]
+fn a_key_is_claimed_without_a_server_too() {
+    let mut claim = Claim::new();
+    claim.statement("bob");
+    let signature = claim.sign(&claim.alice.key, "adit-key-claim");
+    claim.host.stop();
+    let claimed = claim.claim("bob", &signature);
+    assert_eq!(claimed.code(), 0, "{claimed:?}");
+    claim.statement("carol");
+    let signature = claim.sign(&claim.alice.key, "adit-key-claim");
+    claim.host.start_again();
+    let claimed = claim.claim("carol", &signature);
+    assert_eq!(claimed.code(), 0, "{claimed:?}");
+    let greeted = OpenSsh::new(&claim.host, &claim.alice).spawn();
+    greeted.await_stdout(SOON, "Tunnel-only access for carol.");
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::Store;
-use crate::db::{Durability, Row, Tx, args};
+use crate::accounts::{Account, account_from};
+use crate::db::{Durability, Row, Tx, Value, args};
 use crate::error::StoreError;
 use crate::time::UnixMillis;
 
@@ -105,6 +106,43 @@ pub enum AddKeyError {
     Store(#[from] StoreError),
 }
 
+/// A key that has changed hands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedKey {
+    /// The key as its new account has it, with a new id: what rests on the old one has ended.
+    pub key: Key,
+    /// The key as it last was.
+    pub former: Key,
+    /// The account that had it.
+    pub holder: Account,
+}
+
+/// Why a key did not change hands.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimKeyError {
+    /// Nobody has it, so it can simply be added.
+    #[error("no account holds the key {fingerprint}")]
+    NotHeld {
+        /// Of the key.
+        fingerprint: String,
+    },
+    /// The account has it already.
+    #[error("this account already has the key {fingerprint}")]
+    KeyAlreadyYours {
+        /// Of the key.
+        fingerprint: String,
+    },
+    /// There is no such account (any more).
+    #[error("there is no account with id {account}")]
+    NoSuchAccount {
+        /// The id asked for.
+        account: i64,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Why a key was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveKeyError {
@@ -127,29 +165,8 @@ impl Store {
     /// [`AddKeyError`]; nothing was added.
     pub async fn add_key(&self, account: i64, new: NewKey) -> Result<Key, AddKeyError> {
         let mut tx = self.db.change_directory("add a key").await?;
-        let now = tx.now().await?;
-        let (first, last) = new.ports.map(RangeInclusive::into_inner).unzip();
-        let added = tx
-            .fetch_optional(
-                "INSERT INTO keys (account_id, blob, fingerprint, key_type, label, added_at, expires_at,
-                                   first_port, last_port)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                 ON CONFLICT (blob) DO NOTHING
-                 RETURNING id, account_id, blob, fingerprint, key_type, label, added_at, last_used_at, expires_at,
-                           first_port, last_port",
-                args![
-                    account,
-                    new.blob.clone(),
-                    new.fingerprint.as_str(),
-                    new.key_type,
-                    new.label,
-                    now,
-                    new.expires_at,
-                    first,
-                    last,
-                ],
-            )
-            .await;
+        let values = values_of(account, &new, tx.now().await?);
+        let added = tx.fetch_optional(INSERT, values).await;
         match added {
             Ok(Some(row)) => {
                 let key = key_from(&row)?;
@@ -169,6 +186,66 @@ impl Store {
             Err(error) if error.is_foreign_key_violation() => Err(AddKeyError::NoSuchAccount { account }),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Takes a key from whichever account holds it and gives it to the account with id `account`, on the terms of `new`: no
+    /// moment passes in which nobody, or anybody else, has it. Whether the account may have it is settled by the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimKeyError`]; the key is where it was.
+    pub async fn claim_key(&self, account: i64, new: NewKey) -> Result<ClaimedKey, ClaimKeyError> {
+        let mut tx = self.db.change_directory("claim a key").await?;
+        let now = tx.now().await?;
+        let holder = tx
+            .fetch_optional(
+                "SELECT accounts.id, name, tier, is_admin, disabled, created_at
+                 FROM accounts JOIN keys ON keys.account_id = accounts.id WHERE keys.blob = $1",
+                args![new.blob.clone()],
+            )
+            .await?;
+        let holder = match holder.as_ref().map(account_from).transpose()? {
+            None => return Err(ClaimKeyError::NotHeld { fingerprint: new.fingerprint }),
+            Some(holder) if holder.id == account => {
+                return Err(ClaimKeyError::KeyAlreadyYours { fingerprint: new.fingerprint });
+            }
+            Some(holder) => holder,
+        };
+        let former = tx
+            .fetch_one(
+                "DELETE FROM keys WHERE blob = $1
+                 RETURNING id, account_id, blob, fingerprint, key_type, label, added_at, last_used_at, expires_at,
+                           first_port, last_port",
+                args![new.blob.clone()],
+            )
+            .await?;
+        match tx.fetch_one(INSERT, values_of(account, &new, now)).await {
+            Ok(row) => {
+                let claimed = ClaimedKey { key: key_from(&row)?, former: key_from(&former)?, holder };
+                tx.commit().await?;
+                Ok(claimed)
+            }
+            Err(error) if error.is_foreign_key_violation() => Err(ClaimKeyError::NoSuchAccount { account }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The key with this blob, whoever has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn key_by_blob(&self, blob: &[u8]) -> Result<Option<Key>, StoreError> {
+        let mut tx = self.db.read("look a key up").await?;
+        let row = tx
+            .fetch_optional(
+                "SELECT id, account_id, blob, fingerprint, key_type, label, added_at, last_used_at, expires_at,
+                        first_port, last_port
+                 FROM keys WHERE blob = $1",
+                args![blob.to_vec()],
+            )
+            .await?;
+        row.as_ref().map(key_from).transpose()
     }
 
     /// The keys of one account, or of all, in the order they were added; expired ones too.
@@ -237,6 +314,30 @@ impl Store {
         }
         tx.commit().await
     }
+}
+
+/// A key that somebody has stays as it is.
+const INSERT: &str = "INSERT INTO keys (account_id, blob, fingerprint, key_type, label, added_at, expires_at,
+                                        first_port, last_port)
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                      ON CONFLICT (blob) DO NOTHING
+                      RETURNING id, account_id, blob, fingerprint, key_type, label, added_at, last_used_at, expires_at,
+                                first_port, last_port";
+
+/// The values of [`INSERT`].
+fn values_of(account: i64, new: &NewKey, added_at: UnixMillis) -> Vec<Value> {
+    let (first, last) = new.ports.clone().map(RangeInclusive::into_inner).unzip();
+    args![
+        account,
+        new.blob.clone(),
+        new.fingerprint.as_str(),
+        new.key_type.as_str(),
+        new.label.as_str(),
+        added_at,
+        new.expires_at,
+        first,
+        last,
+    ]
 }
 
 pub(crate) async fn keys_of(tx: &mut Tx, account: i64) -> Result<Vec<Key>, StoreError> {

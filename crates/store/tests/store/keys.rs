@@ -1,6 +1,6 @@
 //! Public keys.
 
-use adit_store::{AddKeyError, NewKey, RemoveKeyError, UnixMillis};
+use adit_store::{AccountChange, AddKeyError, ClaimKeyError, NewKey, RemoveKeyError, UnixMillis};
 
 use crate::harness::{Database, in_an_hour, join, key, on_every_database};
 
@@ -9,6 +9,9 @@ on_every_database!(
     a_key_belongs_to_one_account,
     a_key_needs_an_account,
     a_key_is_removed_by_its_owner_only,
+    a_claimed_key_changes_hands,
+    a_key_that_is_not_anothers_is_not_claimed,
+    a_failed_claim_leaves_the_key_where_it_was,
     last_use_only_moves_forward,
     a_range_that_is_empty_is_not_kept,
     debug_shows_the_fingerprint_not_the_bytes,
@@ -76,6 +79,58 @@ async fn a_key_is_removed_by_its_owner_only(database: Database) {
     }
     assert_eq!(store.remove_key(alice.id, "SHA256:one").await.unwrap(), one);
     assert_eq!(store.list_keys(None).await.unwrap(), [two]);
+}
+
+async fn a_claimed_key_changes_hands(database: Database) {
+    let store = database.open().await;
+    let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
+    let held = store.add_key(alice.id, NewKey { ports: Some(10_000..=10_009), ..key("one") }).await.unwrap();
+    let kept = store.add_key(alice.id, key("two")).await.unwrap();
+    store.touch_keys(&[(held.id, UnixMillis(50))]).await.unwrap();
+    // A holder that is locked out holds the key all the same, and cannot keep it.
+    let locked_out = AccountChange { disabled: Some(true), ..AccountChange::default() };
+    let alice = store.change_account("alice", locked_out).await.unwrap();
+    let before = store.generation().await.unwrap();
+
+    let terms = NewKey { label: "bob's now".to_owned(), expires_at: Some(in_an_hour(&store).await), ..key("one") };
+    let claimed = store.claim_key(bob.id, terms.clone()).await.unwrap();
+    assert_eq!(claimed.holder, alice);
+    assert_eq!((claimed.former.id, claimed.former.last_used_at), (held.id, Some(UnixMillis(50))));
+    let now = &claimed.key;
+    assert_eq!(
+        (now.account, &now.blob, &now.label, now.expires_at),
+        (bob.id, &held.blob, &terms.label, terms.expires_at)
+    );
+    assert_eq!((now.last_used_at, &now.ports), (None, &None), "nothing of the holder's terms and past is left");
+    assert!(now.id > kept.id && now.added_at >= held.added_at);
+    assert_eq!(store.key_by_blob(&held.blob).await.unwrap().as_ref(), Some(now));
+    assert_eq!(store.list_keys(None).await.unwrap(), [kept, claimed.key]);
+    assert!(store.generation().await.unwrap() > before, "whoever follows the directory hears of it");
+}
+
+async fn a_key_that_is_not_anothers_is_not_claimed(database: Database) {
+    let store = database.open().await;
+    let alice = join(&store, "alice").await;
+    let refused = store.claim_key(alice.id, key("one")).await.unwrap_err();
+    assert!(matches!(&refused, ClaimKeyError::NotHeld { fingerprint } if fingerprint == "SHA256:one"), "{refused:?}");
+    assert_eq!(store.key_by_blob(&key("one").blob).await.unwrap(), None);
+    let held = store.add_key(alice.id, key("one")).await.unwrap();
+    let refused = store.claim_key(alice.id, NewKey { label: "again".to_owned(), ..key("one") }).await.unwrap_err();
+    assert!(matches!(refused, ClaimKeyError::KeyAlreadyYours { .. }), "{refused:?}");
+    assert_eq!(store.list_keys(None).await.unwrap(), [held]);
+}
+
+async fn a_failed_claim_leaves_the_key_where_it_was(database: Database) {
+    let store = database.open().await;
+    let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
+    let held = store.add_key(alice.id, key("one")).await.unwrap();
+    let refused = store.claim_key(4711, key("one")).await.unwrap_err();
+    assert!(matches!(refused, ClaimKeyError::NoSuchAccount { account: 4711 }), "{refused:?}");
+    #[allow(clippy::reversed_empty_ranges)] // what a caller must not send
+    let backwards = NewKey { ports: Some(10_010..=10_000), ..key("one") };
+    let refused = store.claim_key(bob.id, backwards).await.unwrap_err();
+    assert!(matches!(refused, ClaimKeyError::Store(_)), "{refused:?}");
+    assert_eq!(database.open().await.list_keys(None).await.unwrap(), [held]);
 }
 
 async fn last_use_only_moves_forward(database: Database) {
