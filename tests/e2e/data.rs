@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use adit_e2e::{
-    EchoService, HttpService, JumpHost, OpenSsh, PatternService, ServiceAddress, Sshd, asks_and_hears, bulk_bytes,
-    eventually, exchange, finish, http_get, receive_pattern, send_pattern,
+    EchoService, HttpService, JumpHost, OpenSsh, PatternService, ServiceAddress, Share, asks_and_hears, bulk_bytes,
+    eventually, exchange, http_get, receive_pattern, send_pattern,
 };
 
 use crate::SOON;
@@ -16,13 +16,9 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn openssh_carries_100_mb_each_way() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let service = PatternService::start();
-    let _tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, service.port()).spawn();
-    host.await_port(10080);
-    exchange(host.forwarded(10080), 1, 100_000_000);
-    service.assert_no_failure();
+    let share = Share::of(PatternService::start());
+    exchange(share.address(), 1, 100_000_000);
+    share.service.assert_no_failure();
 }
 
 /// Every cipher that both sides have, each with every MAC where the cipher has none of its own.
@@ -60,20 +56,21 @@ fn ciphers_with_every_mac_are_exact() {
     carries_with(&["aes192-ctr", "aes256-ctr"], &macs[3..]);
 }
 
-/// A visitor that has said all it has to say still hears the whole answer.
-#[test]
-fn a_visitor_closes_its_half_first() {
-    let (host, alice) = (JumpHost::start(), "alice");
-    let alice = host.member(alice);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _tunnel =
-        OpenSsh::new(&host, &alice).no_session().forward(10080, listener.local_addr().unwrap().port()).spawn();
-    host.await_port(10080);
-    let visitor = TcpStream::connect(host.forwarded(10080)).unwrap();
-    let (service, _) = listener.accept().unwrap();
+/// A visitor's connection, at its end and at the service's.
+fn both_ends(share: &Share<TcpListener>) -> (TcpStream, TcpStream) {
+    let visitor = TcpStream::connect(share.address()).unwrap();
+    let (service, _) = share.service.accept().unwrap();
     for stream in [&visitor, &service] {
         stream.set_read_timeout(Some(SOON)).unwrap();
     }
+    (visitor, service)
+}
+
+/// A visitor that has said all it has to say still hears the whole answer.
+#[test]
+fn a_visitor_closes_its_half_first() {
+    let share = Share::of(TcpListener::bind("127.0.0.1:0").unwrap());
+    let (visitor, service) = both_ends(&share);
     send_pattern(&visitor, 1, 3 * MIB + 7).unwrap();
     assert_eq!(receive_pattern(&service, 1).unwrap(), 3 * MIB + 7, "the request, and then its end");
     send_pattern(&service, 2, 5 * MIB + 11).unwrap();
@@ -83,17 +80,8 @@ fn a_visitor_closes_its_half_first() {
 /// A service that closes first still receives what the visitor goes on to say.
 #[test]
 fn a_service_closes_its_half_first() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _tunnel =
-        OpenSsh::new(&host, &alice).no_session().forward(10080, listener.local_addr().unwrap().port()).spawn();
-    host.await_port(10080);
-    let visitor = TcpStream::connect(host.forwarded(10080)).unwrap();
-    let (service, _) = listener.accept().unwrap();
-    for stream in [&visitor, &service] {
-        stream.set_read_timeout(Some(SOON)).unwrap();
-    }
+    let share = Share::of(TcpListener::bind("127.0.0.1:0").unwrap());
+    let (visitor, service) = both_ends(&share);
     send_pattern(&service, 2, MIB + 1).unwrap();
     assert_eq!(receive_pattern(&visitor, 2).unwrap(), MIB + 1);
     thread::scope(|scope| {
@@ -106,15 +94,11 @@ fn a_service_closes_its_half_first() {
 /// Nothing is left of connections that ended, in either order.
 #[test]
 fn ended_connections_leave_no_descriptor() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let _tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    assert!(asks_and_hears(host.forwarded(10080), "hello", SOON));
-    let before = host.descriptors();
+    let share = Share::of(EchoService::start());
+    assert!(asks_and_hears(share.address(), "hello", SOON));
+    let before = share.host.descriptors();
     for _ in 0..5 {
-        let visitors: Vec<_> = (0..40).map(|_| TcpStream::connect(host.forwarded(10080)).unwrap()).collect();
+        let visitors: Vec<_> = (0..40).map(|_| TcpStream::connect(share.address()).unwrap()).collect();
         for mut visitor in &visitors {
             visitor.set_read_timeout(Some(SOON)).unwrap();
             visitor.write_all(b"x").unwrap();
@@ -129,50 +113,26 @@ fn ended_connections_leave_no_descriptor() {
             }
         }
     }
-    eventually(Duration::from_secs(3), "no descriptor is left", || host.descriptors() <= before);
+    eventually(Duration::from_secs(3), "no descriptor is left", || share.host.descriptors() <= before);
 }
 
 #[test]
 fn two_hundred_visitors_at_once_are_served() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let service = PatternService::start();
-    let _tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, service.port()).spawn();
-    host.await_port(10080);
-    let address = host.forwarded(10080);
+    let share = Share::of(PatternService::start());
+    let address = share.address();
     thread::scope(|scope| {
         for seed in 0..200 {
             scope.spawn(move || exchange(address, seed, 100_003));
         }
     });
-    service.assert_no_failure();
-}
-
-/// What a person reaches through a tunnel may be a login on the machine behind it.
-#[test]
-fn ssh_in_ssh_runs_a_command() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let Some(sshd) = Sshd::start() else { return };
-    let _tunnel = OpenSsh::new(&host, &alice).no_session().forward(10022, sshd.port()).spawn();
-    host.await_port(10022);
-    let address = host.forwarded(10022);
-    let mut login = sshd.login_via(&address.ip().to_string(), address.port());
-    let finished = finish(login.arg("printf 'hello from %s' \"$USER\"; head -c 3000000 /dev/zero | wc -c >&2"), SOON);
-    assert_eq!(finished.code(), 0, "{finished:?}");
-    assert!(finished.stdout.starts_with("hello from "), "{finished:?}");
-    assert!(finished.stderr.contains("3000000"), "{finished:?}");
+    share.service.assert_no_failure();
 }
 
 /// A stopped service: its visitors are closed within 200 ms, the client says so, and the tunnel waits for its return.
 #[test]
 fn a_stopped_service_closes_its_visitors_and_may_return() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let page = HttpService::start("before");
+    let Share { service: page, host, mut tunnel, .. } = Share::of(HttpService::start("before"));
     let port = page.port();
-    let mut tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, port).spawn();
-    host.await_port(10080);
     assert_eq!(http_get(host.forwarded(10080), "jump", "/", SOON).unwrap().body, "before");
     drop(page);
 
@@ -193,11 +153,7 @@ fn a_stopped_service_closes_its_visitors_and_may_return() {
 /// A service that dies with visitors inside: they are closed within 200 ms.
 #[test]
 fn a_killed_service_closes_the_visitors_inside() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let _tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
-    host.await_port(10080);
+    let Share { service: echo, host, tunnel: _tunnel, .. } = Share::of(EchoService::start());
     let mut visitor = TcpStream::connect(host.forwarded(10080)).unwrap();
     visitor.set_read_timeout(Some(SOON)).unwrap();
     visitor.write_all(b"x").unwrap();
@@ -211,12 +167,8 @@ fn a_killed_service_closes_the_visitors_inside() {
 /// The originator that OpenSSH is told is the visitor's own numeric address and port (line 9).
 #[test]
 fn the_client_learns_who_visits() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let tunnel = OpenSsh::new(&host, &alice).no_session().args(["-v"]).forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    let visitor = TcpStream::connect(host.forwarded(10080)).unwrap();
+    let share = Share::with(JumpHost::start(), EchoService::start(), |ssh| ssh.no_session().args(["-v"]));
+    let visitor = TcpStream::connect(share.address()).unwrap();
     let own = visitor.local_addr().unwrap();
-    tunnel.await_stderr(SOON, &format!("originator {} port {}", own.ip(), own.port()));
+    share.tunnel.await_stderr(SOON, &format!("originator {} port {}", own.ip(), own.port()));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use adit_e2e::{EchoService, JumpHost, OpenSsh, Running, ServiceAddress, asks_and_hears, eventually, remains};
+use adit_e2e::{EchoService, JumpHost, OpenSsh, Running, ServiceAddress, Share, asks_and_hears, eventually, remains};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::SOON;
@@ -14,14 +14,10 @@ const A_WHILE: Duration = Duration::from_millis(800);
 
 #[test]
 fn the_greeting_comes_once_and_then_silence() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let tunnel = OpenSsh::new(&host, &alice).forward(10080, echo.port()).spawn();
-    tunnel.await_stdout(SOON, "Tunnel-only access for alice.\n");
-    host.await_port(10080);
-    assert!(asks_and_hears(host.forwarded(10080), "hello", SOON));
-    remains(A_WHILE, "nothing follows the greeting", || tunnel.stdout() == "Tunnel-only access for alice.\n");
+    let share = Share::with(JumpHost::start(), EchoService::start(), |ssh| ssh);
+    share.tunnel.await_stdout(SOON, "Tunnel-only access for alice.\n");
+    assert!(asks_and_hears(share.address(), "hello", SOON));
+    remains(A_WHILE, "nothing follows the greeting", || share.tunnel.stdout() == "Tunnel-only access for alice.\n");
 }
 
 #[test]
@@ -60,27 +56,19 @@ fn a_forced_terminal_is_granted() {
 
 #[test]
 fn end_of_file_on_stdin_does_not_end_the_tunnel() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let mut tunnel = OpenSsh::new(&host, &alice).forward(10080, echo.port()).spawn();
-    tunnel.close_stdin();
-    tunnel.await_stdout(SOON, "Tunnel-only access for alice.");
-    host.await_port(10080);
-    remains(A_WHILE, "the client lives on", || tunnel.is_running());
-    assert!(asks_and_hears(host.forwarded(10080), "hello", SOON));
+    let mut share = Share::with(JumpHost::start(), EchoService::start(), |ssh| ssh);
+    share.tunnel.close_stdin();
+    share.tunnel.await_stdout(SOON, "Tunnel-only access for alice.");
+    remains(A_WHILE, "the client lives on", || share.tunnel.is_running());
+    assert!(asks_and_hears(share.address(), "hello", SOON));
 }
 
 #[test]
 fn without_a_session_nothing_is_printed() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    assert!(asks_and_hears(host.forwarded(10080), "hello", SOON));
-    assert_eq!(tunnel.stdout(), "");
-    assert!(!tunnel.stderr().contains("Tunnel-only"), "{}", tunnel.stderr());
+    let share = Share::of(EchoService::start());
+    assert!(asks_and_hears(share.address(), "hello", SOON));
+    assert_eq!(share.tunnel.stdout(), "");
+    assert!(!share.tunnel.stderr().contains("Tunnel-only"), "{}", share.tunnel.stderr());
 }
 
 #[test]
@@ -134,12 +122,8 @@ impl Drop for Daemon {
 
 #[test]
 fn several_sessions_of_one_connection_are_each_greeted_once() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let socket = host.folder().join("master");
-    let _master = OpenSsh::new(&host, &alice).no_session().master(&socket).forward(10080, 9).spawn();
-    host.await_port(10080);
-    let sessions: Vec<Running> = (0..2).map(|_| OpenSsh::new(&host, &alice).through(&socket).spawn()).collect();
+    let share = Share::by_master(EchoService::start());
+    let sessions: Vec<Running> = (0..2).map(|_| share.through_master().spawn()).collect();
     for session in &sessions {
         session.await_stdout(SOON, "Tunnel-only access for alice.\n");
     }
@@ -147,17 +131,12 @@ fn several_sessions_of_one_connection_are_each_greeted_once() {
 
 #[test]
 fn more_than_ten_session_channels_are_refused_and_the_tunnel_serves_on() {
-    let host = JumpHost::start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let socket = host.folder().join("master");
-    let _master = OpenSsh::new(&host, &alice).no_session().master(&socket).forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    let sessions: Vec<Running> = (0..10).map(|_| OpenSsh::new(&host, &alice).through(&socket).spawn()).collect();
+    let share = Share::by_master(EchoService::start());
+    let sessions: Vec<Running> = (0..10).map(|_| share.through_master().spawn()).collect();
     for session in &sessions {
         session.await_stdout(SOON, "Tunnel-only access for alice.");
     }
-    let eleventh = OpenSsh::new(&host, &alice).through(&socket).run(SOON);
+    let eleventh = share.through_master().run(SOON);
     assert_ne!(eleventh.code(), 0, "{eleventh:?}");
-    assert!(asks_and_hears(host.forwarded(10080), "hello", SOON));
+    assert!(asks_and_hears(share.address(), "hello", SOON));
 }

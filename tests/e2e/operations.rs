@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use adit_e2e::{EchoService, JumpHost, KeyType, OpenSsh, ServiceAddress, asks_and_hears, eventually, http_get};
+use adit_e2e::{EchoService, JumpHost, KeyType, OpenSsh, ServiceAddress, Share, asks_and_hears, eventually, http_get};
 
 use crate::SOON;
 
@@ -31,8 +31,8 @@ fn health_answers() {
 #[test]
 fn metrics_count_sessions_forwards_and_bytes() {
     let host = JumpHost::start();
-    let alice = host.member("alice");
-    let scrape = || http_get(host.web(), &host.web().to_string(), "/metrics", SOON).expect("an answer");
+    let web = host.web();
+    let scrape = || http_get(web, &web.to_string(), "/metrics", SOON).expect("an answer");
     let sum = |text: &str, name: &str| -> f64 {
         let name = format!("adit_jumphost_{name}");
         let lines =
@@ -44,10 +44,8 @@ fn metrics_count_sessions_forwards_and_bytes() {
     assert!(before.body.contains("# TYPE adit_jumphost_sessions gauge"), "{}", before.body);
     assert_eq!(sum(&before.body, "sessions"), 0.0, "{}", before.body);
 
-    let echo = EchoService::start();
-    let _tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    assert!(asks_and_hears(host.forwarded(10080), &"x".repeat(10_000), SOON));
+    let share = Share::with(host, EchoService::start(), OpenSsh::no_session);
+    assert!(asks_and_hears(share.address(), &"x".repeat(10_000), SOON));
     eventually(SOON, "the metrics tell of a session and its bytes", || {
         let text = scrape().body;
         let gauges = (sum(&text, "sessions"), sum(&text, "forwards"), sum(&text, "visitors_accepted_total"));
@@ -119,15 +117,17 @@ fn a_stopped_server_exits_0_and_its_clients_255() {
     assert!(TcpStream::connect(host.ssh()).is_err());
 }
 
+/// An echo service behind a server that gives those inside so long when it stops.
+fn shared_with_grace(grace: &str) -> Share<EchoService> {
+    let host = JumpHost::builder().setting("drain_grace", grace).start();
+    Share::with(host, EchoService::start(), OpenSsh::no_session)
+}
+
 /// Drain: who is inside may finish, nobody new comes in, and a client that never leaves is cut.
 #[test]
 fn a_stopping_server_lets_visitors_finish() {
-    let mut host = JumpHost::builder().setting("drain_grace", "10s").start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let mut tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    let mut visitor = TcpStream::connect(host.forwarded(10080)).unwrap();
+    let mut share = shared_with_grace("10s");
+    let mut visitor = TcpStream::connect(share.address()).unwrap();
     visitor.set_read_timeout(Some(SOON)).unwrap();
     let mut ask = |text: &[u8]| {
         visitor.write_all(text).unwrap();
@@ -136,50 +136,42 @@ fn a_stopping_server_lets_visitors_finish() {
         assert_eq!(echoed, text);
     };
     ask(b"before");
-    host.server().signal(adit_e2e::Signal::TERM);
-    let ssh = host.ssh();
+    share.host.server().signal(adit_e2e::Signal::TERM);
+    let ssh = share.host.ssh();
     eventually(SOON, "no new login is taken", || TcpStream::connect(ssh).is_err());
     ask(b"after");
     drop(visitor);
-    let ended = host.server().wait_exit(Duration::from_secs(5));
+    let ended = share.host.server().wait_exit(Duration::from_secs(5));
     assert_eq!(ended.code(), 0, "it does not wait for the rest of its grace: {ended:?}");
-    assert_eq!(tunnel.wait_exit(SOON).code(), 255);
+    assert_eq!(share.tunnel.wait_exit(SOON).code(), 255);
 }
 
 /// Whoever does not leave within the grace is cut, and the server has stopped all the same.
 #[test]
 fn a_visitor_that_stays_is_cut_after_the_grace() {
-    let mut host = JumpHost::builder().setting("drain_grace", "1s").start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let mut tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    let mut visitor = TcpStream::connect(host.forwarded(10080)).unwrap();
+    let mut share = shared_with_grace("1s");
+    let mut visitor = TcpStream::connect(share.address()).unwrap();
     visitor.set_read_timeout(Some(SOON)).unwrap();
     visitor.write_all(b"x").unwrap();
     visitor.read_exact(&mut [0]).unwrap();
-    host.server().signal(adit_e2e::Signal::TERM);
-    assert_eq!(host.server().wait_exit(Duration::from_secs(3)).code(), 0);
-    assert_eq!(tunnel.wait_exit(SOON).code(), 255);
+    share.host.server().signal(adit_e2e::Signal::TERM);
+    assert_eq!(share.host.server().wait_exit(Duration::from_secs(3)).code(), 0);
+    assert_eq!(share.tunnel.wait_exit(SOON).code(), 255);
     assert_eq!(visitor.read(&mut [0]).unwrap_or(0), 0);
 }
 
 /// A second signal does not wait for the grace.
 #[test]
 fn a_second_signal_stops_at_once() {
-    let mut host = JumpHost::builder().setting("drain_grace", "60s").start();
-    let alice = host.member("alice");
-    let echo = EchoService::start();
-    let mut tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
-    host.await_port(10080);
-    let _visitor = TcpStream::connect(host.forwarded(10080)).unwrap();
-    eventually(SOON, "the visitor is inside", || echo.visitors() == 1);
-    let ssh = host.ssh();
-    host.server().signal(adit_e2e::Signal::TERM);
+    let mut share = shared_with_grace("60s");
+    let _visitor = TcpStream::connect(share.address()).unwrap();
+    eventually(SOON, "the visitor is inside", || share.service.visitors() == 1);
+    let ssh = share.host.ssh();
+    share.host.server().signal(adit_e2e::Signal::TERM);
     eventually(SOON, "it is stopping", || TcpStream::connect(ssh).is_err());
-    host.server().signal(adit_e2e::Signal::INT);
-    host.server().wait_exit(Duration::from_secs(2));
-    assert_eq!(tunnel.wait_exit(SOON).code(), 255);
+    share.host.server().signal(adit_e2e::Signal::INT);
+    share.host.server().wait_exit(Duration::from_secs(2));
+    assert_eq!(share.tunnel.wait_exit(SOON).code(), 255);
 }
 
 /// Administrators work the same whether a server runs or not.

@@ -8,27 +8,33 @@
 //! error has lost its story; the captured output of every program is printed when that happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness fails tests by panicking")]
 
+mod debian;
 mod http;
 mod jump_host;
 mod member;
 mod netns;
 mod openssh;
 mod pattern;
+mod postgres;
 mod process;
 mod services;
+mod share;
 mod sshd;
 mod tools;
 mod wait;
 
+pub use debian::Trixie;
 pub use http::{HttpAnswer, http_get};
 pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit};
 pub use member::{KeyType, Member, generate_key};
 pub use netns::Netns;
 pub use openssh::OpenSsh;
 pub use pattern::{PatternReader, PatternWriter, bulk_bytes, exchange, receive_pattern, send_pattern};
+pub use postgres::Postgres;
 pub use process::{Finished, Running, finish};
 pub use rustix::process::Signal;
 pub use services::{CountingCanary, EchoService, HttpService, PatternService, ServiceAddress, asks_and_hears};
+pub use share::Share;
 pub use sshd::Sshd;
 pub use tools::{long_runs_wanted, peer_script, python, require};
 pub use wait::{eventually, remains, within};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::debian::Trixie;
 use crate::jump_host::JumpHost;
 use crate::member::Member;
 use crate::netns::Netns;
@@ -19,7 +20,8 @@ pub struct OpenSsh {
     known_hosts: PathBuf,
     arguments: Vec<OsString>,
     remote_command: Vec<OsString>,
-    netns: Option<String>,
+    /// What the client is started through.
+    start_through: Vec<OsString>,
 }
 
 impl OpenSsh {
@@ -33,7 +35,7 @@ impl OpenSsh {
             known_hosts: host.folder().join("known_hosts"),
             arguments: Vec::new(),
             remote_command: Vec::new(),
-            netns: None,
+            start_through: Vec::new(),
         }
     }
 
@@ -45,7 +47,13 @@ impl OpenSsh {
 
     /// Runs the client inside a namespace.
     pub fn inside(mut self, netns: &Netns) -> OpenSsh {
-        self.netns = Some(netns.name().to_owned());
+        self.start_through = ["ip", "netns", "exec", netns.name()].map(OsString::from).into();
+        self
+    }
+
+    /// Takes the client of another Debian.
+    pub fn of(mut self, debian: &Trixie) -> OpenSsh {
+        self.start_through = debian.enter();
         self
     }
 
@@ -114,14 +122,9 @@ impl OpenSsh {
 
     /// The whole command.
     pub fn command(&self) -> Command {
-        let mut command = match &self.netns {
-            None => Command::new("ssh"),
-            Some(netns) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", netns, "ssh"]);
-                command
-            }
-        };
+        let mut words = self.start_through.iter().cloned().chain(["ssh".into()]);
+        let mut command = Command::new(words.next().expect("ssh at least"));
+        command.args(words);
         command.env_remove("SSH_AUTH_SOCK").env_remove("DISPLAY");
         command.args(self.quiet_options()).args(["-p", &self.port.to_string()]);
         command.args(&self.arguments).arg(format!("{}@{}", self.user, self.host)).args(&self.remote_command);

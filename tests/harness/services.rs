@@ -18,6 +18,13 @@ pub trait ServiceAddress {
     fn port(&self) -> u16;
 }
 
+/// A service that the test plays itself.
+impl ServiceAddress for TcpListener {
+    fn port(&self) -> u16 {
+        self.local_addr().expect("it listens").port()
+    }
+}
+
 /// Sends back what it receives, and closes when its visitor has closed.
 pub struct EchoService(Acceptor);
 
