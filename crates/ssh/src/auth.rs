@@ -1,10 +1,15 @@
-//! User authentication (RFC 4252), publickey only. The server side asks its caller about a key and checks the signature itself;
-//! a caller's yes is good for exactly the key and the signature it was asked about, never for another.
+//! User authentication (RFC 4252). The server's side, here, does publickey only: it asks its caller about a key and checks the
+//! signature itself; a caller's yes is good for exactly the key and the signature it was asked about, never for another.
+//! The client's side is in `client`.
+
+mod client;
 
 use crate::crypto::PublicKey;
 use crate::disconnect::{Disconnect, DisconnectCode};
 use crate::messages;
-use crate::wire::{NameList, Reader, put_bool, put_name_list, put_string};
+use crate::wire::{Reader, put_bool, put_name_list, put_string};
+
+pub(crate) use client::{ClientAuth, ClientStep};
 
 /// An agent may hold many keys: most clients ask about one after the other, some sign with each at once. A refused one costs
 /// nobody anything.
@@ -159,22 +164,28 @@ fn refusal() -> Vec<u8> {
 }
 
 /// What a client signs (RFC 4252 §7).
-pub(crate) fn signed_message(session_id: &[u8], user: &[u8], algorithm: &[u8], blob: &[u8]) -> Vec<u8> {
+fn signed_message(session_id: &[u8], user: &[u8], algorithm: &[u8], blob: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(session_id.len() + user.len() + algorithm.len() + blob.len() + 64);
     put_string(&mut message, session_id);
-    message.extend_from_slice(&publickey_request(user, algorithm, blob));
+    message.extend_from_slice(&publickey_request(user, algorithm, blob, true));
     message
 }
 
-/// SSH_MSG_USERAUTH_REQUEST for a public key, up to where its signature follows.
-pub(crate) fn publickey_request(user: &[u8], algorithm: &[u8], blob: &[u8]) -> Vec<u8> {
+/// SSH_MSG_USERAUTH_REQUEST for a public key: a question whether it would do, or up to where its signature follows.
+fn publickey_request(user: &[u8], algorithm: &[u8], blob: &[u8], signed: bool) -> Vec<u8> {
+    let mut message = request(user, "publickey");
+    put_bool(&mut message, signed);
+    put_string(&mut message, algorithm);
+    put_string(&mut message, blob);
+    message
+}
+
+/// SSH_MSG_USERAUTH_REQUEST up to where a method's own fields begin (RFC 4252 §5).
+fn request(user: &[u8], method: &str) -> Vec<u8> {
     let mut message = vec![messages::USERAUTH_REQUEST];
     put_string(&mut message, user);
     put_string(&mut message, b"ssh-connection");
-    put_string(&mut message, b"publickey");
-    put_bool(&mut message, true);
-    put_string(&mut message, algorithm);
-    put_string(&mut message, blob);
+    put_string(&mut message, method.as_bytes());
     message
 }
 
@@ -185,10 +196,4 @@ pub(crate) fn server_ext_info() -> Vec<u8> {
     put_string(&mut message, b"server-sig-algs");
     put_name_list(&mut message, PublicKey::signature_algorithms().iter().copied());
     message
-}
-
-/// The methods a refusal says can go on, for a client's error message.
-pub(crate) fn methods_left(payload: &[u8]) -> Result<String, Disconnect> {
-    let methods: NameList<'_> = Reader::new(&payload[1..]).name_list()?;
-    Ok(methods.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(","))
 }

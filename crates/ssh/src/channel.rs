@@ -31,6 +31,8 @@ impl std::fmt::Display for ChannelId {
 pub(crate) enum Kind {
     /// One TCP connection (RFC 4254 §7.2).
     Tcp,
+    /// A session asked for only to see whether anybody answers.
+    Probe,
     /// A session that is held open and does nothing.
     Session(Holding),
 }

@@ -1,16 +1,19 @@
 //! The connection protocol's channels (RFC 4254 §5): which numbers are taken, what each message does to its channel, and
 //! what is refused. A server's peer may open sessions and nothing else; a client's peer may open connections that arrived
-//! at a remote forward and nothing else.
+//! at a remote forward the client asked for and nothing else.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::buffer::Payload;
 use crate::channel::{Channel, ChannelId, Kind, MAX_DATA, Opening, RECEIVE_WINDOW};
+use crate::client::{ClientEvent, OpenFailureCode, OpenRefusal, ProbeAnswer};
 use crate::config::{Event, Limits, OpenFailure};
+use crate::connection::Told;
 use crate::disconnect::Disconnect;
+use crate::forwards::Forwards;
 use crate::holding::{EXIT_INTERRUPTED, EXIT_REFUSED, Holding, Verdict};
 use crate::messages;
 use crate::negotiation::Side;
@@ -20,6 +23,9 @@ use crate::wire::{Reader, put_bool, put_string, put_u32};
 /// On a crowded way an open waits three times longer: for what the kernel holds before it, a few megabytes at most.
 const MOST_PUT_OFF: u32 = 3;
 
+/// What is kept of a reason given in words: a line of a terminal or two.
+const MOST_WORDS: usize = 256;
+
 /// All channels of one connection.
 pub(crate) struct Channels {
     side: Side,
@@ -27,16 +33,22 @@ pub(crate) struct Channels {
     slots: Vec<Option<Channel>>,
     free: Vec<u32>,
     sessions: u32,
-    /// When an unanswered open is given up, earliest first: all wait equally long.
+    /// When an unanswered open is given up, earliest first.
     deadlines: VecDeque<Deadline>,
     /// What a session's shell says, once per channel.
     pub(crate) greeting: Option<Box<str>>,
+    /// Client: where the peer may announce connections from.
+    pub(crate) forwards: Forwards,
 }
 
 /// When to ask again about an open that was not answered.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
     until: Instant,
+    /// How long it waits each time.
+    time_out: Duration,
+    /// When it was asked.
+    asked: Instant,
     channel: ChannelId,
     /// Behind the open in what is sent: before it has left, nobody can have answered.
     mark: Mark,
@@ -55,6 +67,17 @@ pub struct Arrival<'a> {
     pub originator: SocketAddr,
 }
 
+/// A target to be reached from the server (RFC 4254 §7.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// A name, which the server resolves, or an address.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// Where the connection comes from, as the server's log shall name it.
+    pub originator: SocketAddr,
+}
+
 impl Channels {
     pub(crate) fn new(side: Side, limits: Arc<Limits>) -> Self {
         Self {
@@ -65,6 +88,7 @@ impl Channels {
             sessions: 0,
             deadlines: VecDeque::new(),
             greeting: None,
+            forwards: Forwards::default(),
         }
     }
 
@@ -84,20 +108,69 @@ impl Channels {
         out: &mut Outlet,
         now: Instant,
     ) -> Result<ChannelId, Disconnect> {
-        let until = now + self.limits.open_time;
-        let id = self.insert(Channel::new(Kind::Tcp, Opening::Asked { until }));
+        let mut fields = Vec::new();
+        put_string(&mut fields, arrival.address);
+        put_u32(&mut fields, u32::from(arrival.port));
+        put_originator(&mut fields, arrival.originator);
+        self.ask("forwarded-tcpip", &fields, Kind::Tcp, self.limits.open_time, out, now)
+    }
+
+    /// Client: asks for a connection from the server to a target.
+    pub(crate) fn open_direct(
+        &mut self,
+        target: Target<'_>,
+        time_out: Duration,
+        out: &mut Outlet,
+        now: Instant,
+    ) -> Result<ChannelId, Disconnect> {
+        let mut fields = Vec::new();
+        put_string(&mut fields, target.host.as_bytes());
+        put_u32(&mut fields, u32::from(target.port));
+        put_originator(&mut fields, target.originator);
+        self.ask("direct-tcpip", &fields, Kind::Tcp, time_out, out, now)
+    }
+
+    /// Client: asks for a session, to see whether anybody answers.
+    pub(crate) fn probe_session(
+        &mut self,
+        time_out: Duration,
+        out: &mut Outlet,
+        now: Instant,
+    ) -> Result<ChannelId, Disconnect> {
+        self.ask("session", &[], Kind::Probe, time_out, out, now)
+    }
+
+    fn ask(
+        &mut self,
+        channel_type: &str,
+        fields: &[u8],
+        kind: Kind,
+        time_out: Duration,
+        out: &mut Outlet,
+        now: Instant,
+    ) -> Result<ChannelId, Disconnect> {
+        let until = now + time_out;
+        let id = self.insert(Channel::new(kind, Opening::Asked { until }));
         let mut message = vec![messages::CHANNEL_OPEN];
-        put_string(&mut message, b"forwarded-tcpip");
+        put_string(&mut message, channel_type.as_bytes());
         put_u32(&mut message, id.0);
         put_u32(&mut message, RECEIVE_WINDOW);
         put_u32(&mut message, MAX_DATA);
-        put_string(&mut message, arrival.address);
-        put_u32(&mut message, u32::from(arrival.port));
-        put_string(&mut message, arrival.originator.ip().to_canonical().to_string().as_bytes());
-        put_u32(&mut message, u32::from(arrival.originator.port()));
+        message.extend_from_slice(fields);
         out.send(&message)?;
-        self.deadlines.push_back(Deadline { until, channel: id, mark: out.mark(), put_off: 0 });
+        self.await_until(Deadline { until, time_out, asked: now, channel: id, mark: out.mark(), put_off: 0 });
         Ok(id)
+    }
+
+    /// Puts a deadline in its place: the last one, where all wait equally long.
+    fn await_until(&mut self, deadline: Deadline) {
+        let place = match self.deadlines.back() {
+            Some(last) if last.until > deadline.until => {
+                self.deadlines.partition_point(|earlier| earlier.until <= deadline.until)
+            }
+            _ => self.deadlines.len(),
+        };
+        self.deadlines.insert(place, deadline);
     }
 
     /// Client: takes a connection the peer announced.
@@ -109,11 +182,17 @@ impl Channels {
     }
 
     /// Client: turns such a connection away. The id is free again.
-    pub(crate) fn refuse(&mut self, id: ChannelId, reason: &str, out: &mut Outlet) -> Result<(), Disconnect> {
+    pub(crate) fn refuse(
+        &mut self,
+        id: ChannelId,
+        code: OpenFailureCode,
+        reason: &str,
+        out: &mut Outlet,
+    ) -> Result<(), Disconnect> {
         let Some(Channel { opening: Opening::Offered, peer, .. }) = self.get(id) else { return Ok(()) };
         let peer = *peer;
         self.remove(id);
-        out.send(&open_failure(peer, messages::OPEN_PROHIBITED, reason))
+        out.send(&open_failure(peer, code, reason))
     }
 
     /// Accounts for bytes that were written on.
@@ -148,7 +227,7 @@ impl Channels {
     /// Gives an id back: no event names it any more. What is still open is closed; the number is used again once the peer
     /// has closed too.
     pub(crate) fn release(&mut self, id: ChannelId, out: &mut Outlet) -> Result<(), Disconnect> {
-        self.refuse(id, "nobody takes it", out)?;
+        self.refuse(id, OpenFailureCode::ConnectFailed, "nobody takes it", out)?;
         self.close(id, out)?;
         let Some(channel) = self.get(id) else { return Ok(()) };
         channel.orphaned = true;
@@ -174,26 +253,39 @@ impl Channels {
     }
 
     /// Gives up one open that waited too long. Time counts from when the open has left, and while more waits behind it the
-    /// way is crowded (a slow link with an upload on it), so that the peer gets more of it.
-    pub(crate) fn expire(&mut self, now: Instant, out: &Outlet) -> Option<Event> {
+    /// way is crowded (a slow link with an upload on it), so that the peer gets more of it. A probe asks whether anybody is
+    /// there: whatever was heard since is an answer to that, and only silence gives it up.
+    pub(crate) fn expire(&mut self, now: Instant, last_heard: Instant, out: &Outlet) -> Option<Told> {
         while now >= self.next_deadline()? {
-            let Deadline { channel, mark, put_off, .. } = self.deadlines.pop_front()?;
-            let until = now + self.limits.open_time;
+            let deadline = self.deadlines.pop_front()?;
+            let Deadline { time_out, asked, channel, mark, put_off, .. } = deadline;
+            let side = self.side;
             let has_left = out.has_left(mark);
             let crowded = has_left && !out.writer.out.is_empty() && put_off < MOST_PUT_OFF;
             let open = self.get(channel)?;
-            if has_left && !crowded {
+            let is_probe = matches!(open.kind, Kind::Probe);
+            let gives_up = if is_probe { last_heard <= asked } else { has_left && !crowded };
+            if gives_up {
                 open.orphaned = true;
-                return Some(Event::OpenFailed { channel, why: OpenFailure::Unanswered });
+                return Some(match (is_probe, side) {
+                    (true, _) => Told::client(ClientEvent::SessionProbed { channel, answer: ProbeAnswer::Silent }),
+                    (_, Side::Client) => {
+                        Told::client(ClientEvent::OpenFailed { channel, why: OpenRefusal::Unanswered })
+                    }
+                    (_, Side::Server) => Told::Both(Event::OpenFailed { channel, why: OpenFailure::Unanswered }),
+                });
             }
+            // A probe waits for as long a silence.
+            let asked = if is_probe { last_heard } else { now };
+            let until = asked + time_out;
             open.opening = Opening::Asked { until };
-            self.deadlines.push_back(Deadline { until, channel, mark, put_off: put_off + u32::from(crowded) });
+            self.await_until(Deadline { until, asked, put_off: put_off + u32::from(crowded), ..deadline });
         }
         None
     }
 
     /// Takes a channel message (90–127). `at` says where `payload` begins in the buffer it lies in.
-    pub(crate) fn handle(&mut self, payload: &[u8], at: usize, out: &mut Outlet) -> Result<Option<Event>, Disconnect> {
+    pub(crate) fn handle(&mut self, payload: &[u8], at: usize, out: &mut Outlet) -> Result<Option<Told>, Disconnect> {
         let mut fields = Reader::new(&payload[1..]);
         if payload[0] == messages::CHANNEL_OPEN {
             return self.handle_open(fields, out);
@@ -227,7 +319,7 @@ impl Channels {
                 }
                 let first = !std::mem::replace(&mut channel.eof_received, true);
                 let told = first && matches!(channel.kind, Kind::Tcp) && !channel.orphaned;
-                Ok(told.then_some(Event::Eof(id)))
+                Ok(told.then_some(Told::Both(Event::Eof(id))))
             }
             messages::CHANNEL_CLOSE => {
                 fields.end()?;
@@ -240,13 +332,13 @@ impl Channels {
         }
     }
 
-    fn handle_open(&mut self, mut fields: Reader<'_>, out: &mut Outlet) -> Result<Option<Event>, Disconnect> {
+    fn handle_open(&mut self, mut fields: Reader<'_>, out: &mut Outlet) -> Result<Option<Told>, Disconnect> {
         let (kind, peer, window, max_packet) = (fields.string()?, fields.u32()?, fields.u32()?, fields.u32()?);
         let sessions_full = self.limits.session_channels != 0 && self.sessions >= self.limits.session_channels;
         match (self.side, kind) {
             (Side::Server, b"session") if sessions_full || !self.has_room() => {
-                out.send(&open_failure(peer, messages::OPEN_SHORTAGE, "too many channels are open"))?;
-                Ok(Some(Event::Refused { what: b"session beyond the limit".to_vec() }))
+                out.send(&open_failure(peer, OpenFailureCode::ResourceShortage, "too many channels are open"))?;
+                Ok(Some(Told::Both(Event::Refused { what: b"session beyond the limit".to_vec() })))
             }
             (Side::Server, b"session") => {
                 let mut channel = Channel::new(Kind::Session(Holding::default()), Opening::Done);
@@ -256,17 +348,29 @@ impl Channels {
                 out.send(&confirmation(peer, id))?;
                 Ok(None)
             }
-            (Side::Client, b"forwarded-tcpip") if self.has_room() => {
-                let (address, port) = (fields.string()?.to_vec(), fields.u32()?);
-                let originator = (fields.string()?.to_vec(), fields.u32()?);
+            (Side::Client, b"forwarded-tcpip") => {
+                let (address, port) = (fields.string()?, fields.u32()?);
+                let originator = originator(fields.string()?, fields.u32()?);
+                fields.end()?;
+                let Some((address, port)) = self.forwards.find(address, port) else {
+                    let code = OpenFailureCode::AdministrativelyProhibited;
+                    out.send(&open_failure(peer, code, "this forward was not asked for"))?;
+                    return Ok(Some(Told::Both(Event::Refused { what: b"forwarded-tcpip never asked for".to_vec() })));
+                };
+                let address = address.to_owned();
+                if !self.has_room() {
+                    out.send(&open_failure(peer, OpenFailureCode::ResourceShortage, "too many channels are open"))?;
+                    return Ok(Some(Told::Both(Event::Refused { what: b"forwarded-tcpip beyond the limit".to_vec() })));
+                }
                 let mut channel = Channel::new(Kind::Tcp, Opening::Offered);
                 channel.meet_peer(peer, window, max_packet)?;
                 let channel = self.insert(channel);
-                Ok(Some(Event::ForwardedConnection { channel, address, port, originator }))
+                Ok(Some(Told::Both(Event::ForwardedConnection { channel, address, port, originator })))
             }
             (_, kind) => {
-                out.send(&open_failure(peer, messages::OPEN_PROHIBITED, "only remote forwards are done here"))?;
-                Ok(Some(Event::Refused { what: kind.to_vec() }))
+                let code = OpenFailureCode::AdministrativelyProhibited;
+                out.send(&open_failure(peer, code, "only remote forwards are done here"))?;
+                Ok(Some(Told::Both(Event::Refused { what: kind.to_vec() })))
             }
         }
     }
@@ -276,40 +380,51 @@ impl Channels {
         id: ChannelId,
         mut fields: Reader<'_>,
         out: &mut Outlet,
-    ) -> Result<Option<Event>, Disconnect> {
+    ) -> Result<Option<Told>, Disconnect> {
         let (peer, window, max_packet) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let Some(channel @ Channel { opening: Opening::Asked { .. }, .. }) = self.get(id) else {
             return Err(Disconnect::protocol("a confirmation of a channel nobody asked for"));
         };
         channel.meet_peer(peer, window, max_packet)?;
         channel.opening = Opening::Done;
-        if channel.orphaned {
-            self.close(id, out)?;
-            return Ok(None);
+        let is_new_probe = matches!(channel.kind, Kind::Probe) && !channel.orphaned;
+        if channel.orphaned || is_new_probe {
+            self.release(id, out)?;
+            let answer = ProbeAnswer::Opened;
+            return Ok(is_new_probe.then(|| Told::client(ClientEvent::SessionProbed { channel: id, answer })));
         }
-        Ok(Some(Event::Opened(id)))
+        Ok(Some(Told::Both(Event::Opened(id))))
     }
 
     /// A client whose reader and closer are two threads may announce a window behind its CLOSE, as paramiko can. Such an
     /// adjustment means nothing, so it is dropped, as OpenSSH does; any other message to such a channel ends the connection.
-    fn handle_adjustment(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Event>, Disconnect> {
+    fn handle_adjustment(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Told>, Disconnect> {
         let by = fields.u32()?;
         fields.end()?;
         let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
             return Ok(None);
         };
-        Ok((channel.widen(by)? && !channel.orphaned).then_some(Event::Sendable(id)))
+        Ok((channel.widen(by)? && !channel.orphaned).then_some(Told::Both(Event::Sendable(id))))
     }
 
-    fn handle_open_failure(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Event>, Disconnect> {
-        fields.u32()?;
-        let reason = String::from_utf8_lossy(fields.string()?).into_owned();
-        let Some(Channel { opening: Opening::Asked { .. }, orphaned, .. }) = self.get(id) else {
+    fn handle_open_failure(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Told>, Disconnect> {
+        let (code, words) = (OpenFailureCode::from_number(fields.u32()?), fields.string()?);
+        let Some(Channel { opening: Opening::Asked { .. }, orphaned, kind, .. }) = self.get(id) else {
             return Err(Disconnect::protocol("a refusal of a channel nobody asked for"));
         };
-        let orphaned = *orphaned;
+        let (orphaned, is_probe) = (*orphaned, matches!(kind, Kind::Probe));
         self.remove(id);
-        Ok((!orphaned).then_some(Event::OpenFailed { channel: id, why: OpenFailure::Refused(reason) }))
+        Ok((!orphaned).then(|| match (is_probe, self.side) {
+            (true, _) => Told::client(ClientEvent::SessionProbed { channel: id, answer: ProbeAnswer::Refused }),
+            (_, Side::Client) => {
+                let why = OpenRefusal::Refused { code, text: escaped(words) };
+                Told::client(ClientEvent::OpenFailed { channel: id, why })
+            }
+            (_, Side::Server) => {
+                let why = OpenFailure::Refused(String::from_utf8_lossy(words).into_owned());
+                Told::Both(Event::OpenFailed { channel: id, why })
+            }
+        }))
     }
 
     fn handle_data(
@@ -318,12 +433,12 @@ impl Channels {
         data: &[u8],
         payload: Payload,
         out: &mut Outlet,
-    ) -> Result<Option<Event>, Disconnect> {
+    ) -> Result<Option<Told>, Disconnect> {
         let Some(channel) = self.get(id) else { return Ok(None) };
         let wanted = channel.received(data.len())?;
         match channel.kind {
-            Kind::Tcp if wanted && !channel.orphaned => Ok(Some(Event::Data { channel: id, payload })),
-            Kind::Tcp => Ok(None),
+            Kind::Tcp if wanted && !channel.orphaned => Ok(Some(Told::Both(Event::Data { channel: id, payload }))),
+            Kind::Tcp | Kind::Probe => Ok(None),
             Kind::Session(holding) => {
                 self.credit(id, data.len(), out)?;
                 if wanted && holding.is_interrupt(data) {
@@ -334,7 +449,7 @@ impl Channels {
         }
     }
 
-    fn handle_close(&mut self, id: ChannelId, out: &mut Outlet) -> Result<Option<Event>, Disconnect> {
+    fn handle_close(&mut self, id: ChannelId, out: &mut Outlet) -> Result<Option<Told>, Disconnect> {
         let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
             return Err(Disconnect::protocol("CLOSE on a channel that is not open"));
         };
@@ -344,7 +459,7 @@ impl Channels {
         if !told {
             self.remove(id);
         }
-        Ok(told.then_some(Event::Closed(id)))
+        Ok(told.then_some(Told::Both(Event::Closed(id))))
     }
 
     fn handle_request(
@@ -352,7 +467,7 @@ impl Channels {
         id: ChannelId,
         mut fields: Reader<'_>,
         out: &mut Outlet,
-    ) -> Result<Option<Event>, Disconnect> {
+    ) -> Result<Option<Told>, Disconnect> {
         let (name, wants_reply) = (fields.string()?, fields.boolean()?);
         let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
             return Err(Disconnect::protocol("a request on a channel that is not open"));
@@ -363,7 +478,7 @@ impl Channels {
         let peer = channel.peer;
         let verdict = match &mut channel.kind {
             Kind::Session(holding) => holding.handle_request(name, &mut fields)?,
-            Kind::Tcp => Verdict::Refuse,
+            Kind::Tcp | Kind::Probe => Verdict::Refuse,
         };
         if wants_reply {
             let granted = matches!(verdict, Verdict::Grant | Verdict::GrantAndGreet { .. });
@@ -373,11 +488,11 @@ impl Channels {
         match verdict {
             Verdict::Grant => Ok(None),
             Verdict::GrantAndGreet { on_terminal } => self.greet(id, on_terminal, out).map(|()| None),
-            Verdict::Refuse => Ok(wants_reply.then(|| Event::Refused { what: name.to_vec() })),
+            Verdict::Refuse => Ok(wants_reply.then(|| Told::Both(Event::Refused { what: name.to_vec() }))),
             Verdict::RefuseAndClose(what) => {
                 // dropbear takes a close without a status for success.
                 self.end_session(id, EXIT_REFUSED, out)?;
-                Ok(Some(Event::Refused { what: what.into() }))
+                Ok(Some(Told::Both(Event::Refused { what: what.into() })))
             }
         }
     }
@@ -443,9 +558,33 @@ fn confirmation(peer: u32, id: ChannelId) -> Vec<u8> {
     numbers(messages::CHANNEL_OPEN_CONFIRMATION, &[peer, id.0, RECEIVE_WINDOW, MAX_DATA])
 }
 
-fn open_failure(peer: u32, code: u32, reason: &str) -> Vec<u8> {
-    let mut message = numbers(messages::CHANNEL_OPEN_FAILURE, &[peer, code]);
+fn open_failure(peer: u32, code: OpenFailureCode, reason: &str) -> Vec<u8> {
+    let mut message = numbers(messages::CHANNEL_OPEN_FAILURE, &[peer, code.number()]);
     put_string(&mut message, reason.as_bytes());
     put_string(&mut message, b"");
     message
+}
+
+fn put_originator(out: &mut Vec<u8>, originator: SocketAddr) {
+    put_string(out, originator.ip().to_canonical().to_string().as_bytes());
+    put_u32(out, u32::from(originator.port()));
+}
+
+/// Where a connection comes from, if a server says so in a way that means anything.
+fn originator(address: &[u8], port: u32) -> Option<SocketAddr> {
+    let address: IpAddr = std::str::from_utf8(address).ok()?.parse().ok()?;
+    Some(SocketAddr::new(address, u16::try_from(port).ok()?))
+}
+
+/// A peer's words as they may be shown: on one line, with nothing in them that a terminal would act on.
+fn escaped(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&words[..words.len().min(MOST_WORDS)]);
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
 }

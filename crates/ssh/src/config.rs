@@ -1,11 +1,12 @@
-//! What a connection is told at its beginning, and what it tells as it goes.
+//! What a connection is told at its beginning, and what it tells as it goes. What only a client's driver hears is in `client`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::auth::AuthRequest;
 use crate::buffer::Payload;
 use crate::channel::ChannelId;
-use crate::crypto::{HostKey, PublicKey};
+use crate::crypto::{HostKey, PrivateKey, PublicKey};
 use crate::negotiation::Algorithms;
 use crate::replies::ReplyId;
 
@@ -60,14 +61,14 @@ pub struct ServerConfig {
     pub limits: Limits,
 }
 
-/// A client that logs in with a key at a server it knows.
+/// A client whose every answer is known beforehand: one server, one key. It asks its driver nothing.
 #[derive(Debug)]
 pub struct ClientConfig {
     /// The login name.
     pub user: String,
     /// The key to log in with.
-    pub identity: HostKey,
-    /// The server's key; another one ends the connection before anything is sent.
+    pub identity: PrivateKey,
+    /// The server's key; another one ends the connection before anything about the user is sent.
     pub host_key: PublicKey,
     /// What is offered.
     pub algorithms: Algorithms,
@@ -120,12 +121,12 @@ pub enum Event {
     ForwardedConnection {
         /// The new channel.
         channel: ChannelId,
-        /// The address asked for, as asked.
-        address: Vec<u8>,
+        /// The address of the forward, as we asked for it.
+        address: String,
         /// The port connected to.
-        port: u32,
-        /// Where the connection comes from.
-        originator: (Vec<u8>, u32),
+        port: u16,
+        /// Where the connection comes from, as the server says; `None` where that is no address and port.
+        originator: Option<SocketAddr>,
     },
     /// Client: the answer to the oldest remote forward asked for: its port where one was allocated, or a refusal.
     ForwardAnswered(Result<Option<u32>, ForwardDenied>),

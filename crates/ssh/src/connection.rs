@@ -11,19 +11,25 @@
 //! Every method may produce output. Nothing blocks and nothing is awaited: a method that cannot go on says so.
 
 mod channel_calls;
+mod client;
 mod global_requests;
 mod login;
+mod scripted;
+
+pub use client::Client;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::auth::ServerAuth;
+use crate::auth::{ClientAuth, ServerAuth};
 use crate::buffer::Buffer;
 #[cfg(any(test, feature = "hostile"))]
 use crate::buffer::Payload;
 use crate::channels::Channels;
+use crate::client::ClientEvent;
 use crate::config::{ClientConfig, Event, Limits, ServerConfig};
+use crate::crypto::PublicKey;
 use crate::disconnect::{Disconnect, DisconnectCode, EndedBy};
 use crate::handshake::{Handshake, Party, VERSION};
 use crate::messages;
@@ -57,7 +63,11 @@ pub struct Connection {
     replies: Replies,
     /// Our own global requests that await replies, in order.
     asked: VecDeque<Asked>,
-    events: VecDeque<Event>,
+    events: VecDeque<Told>,
+    /// Client: the answers that are known beforehand, if they are.
+    script: Option<Arc<ClientConfig>>,
+    /// Client: whether the server's announcement of its host keys was acted on.
+    host_keys_heard: bool,
     clock: Clock,
     /// How much of the input was left over: whatever is more has come since.
     unread: usize,
@@ -73,13 +83,27 @@ enum Phase {
     /// Server: somebody is to log in.
     ServerLogin(Box<ServerAuth>),
     /// Client: we are to be let in.
-    ClientLogin { signed: bool },
+    ClientLogin(Box<ClientAuth>),
     /// Logged in.
     Open,
 }
 
+/// What the driver is to hear: of either side's events, or of a client's own.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Both(Event),
+    Client(Box<ClientEvent>),
+}
+
+impl Told {
+    pub(crate) fn client(event: ClientEvent) -> Self {
+        Self::Client(Box::new(event))
+    }
+}
+
 /// Times that matter.
 struct Clock {
+    /// When the connection began; in a client's login, when it was last the server's turn to say something.
     started: Instant,
     last_heard: Instant,
     /// When the peer was last heard, or asked by a keepalive since.
@@ -118,7 +142,19 @@ impl Clock {
 /// What we asked the peer.
 enum Asked {
     Keepalive,
-    Forward { any_port: bool },
+    Forward {
+        address: String,
+        port: u16,
+    },
+    CancelForward {
+        address: String,
+        port: u16,
+    },
+    /// Proof that the server holds these keys beside its own of this connection, if it announced that one too.
+    HostKeys {
+        own: Vec<PublicKey>,
+        unproven: Vec<PublicKey>,
+    },
 }
 
 impl Connection {
@@ -127,9 +163,10 @@ impl Connection {
         Self::new(Party::Server(config.clone()), Arc::new(config.limits.clone()), now)
     }
 
-    /// The client's side of a connection just made.
+    /// The client's side of a connection just made, to a server and with a key that are both known: it logs in by itself. One
+    /// that asks its driver is a [`Client`].
     pub fn client(config: &Arc<ClientConfig>, now: Instant) -> Self {
-        Self::new(Party::Client(config.clone()), Arc::new(config.limits.clone()), now)
+        scripted::client(config, now)
     }
 
     fn new(party: Party, limits: Arc<Limits>, now: Instant) -> Self {
@@ -147,6 +184,8 @@ impl Connection {
             replies: Replies::default(),
             asked: VecDeque::new(),
             events: VecDeque::new(),
+            script: None,
+            host_keys_heard: false,
             clock: Clock::starting_at(now),
             unread: 0,
             over: false,
@@ -159,12 +198,12 @@ impl Connection {
     // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes packets off `input` until one has something to tell; `None` when no whole packet is left, or the caller owes
-    /// [`Self::answer_auth`].
+    /// [`Self::answer_auth`]. The driver of a [`Client`] calls [`Client::receive`] instead: what only a client hears waits there.
     ///
     /// # Errors
     /// The connection is over, for the reason given. Call nothing but [`Self::output`] and [`Self::sent`] from then on.
     pub fn receive(&mut self, input: &mut Buffer, now: Instant) -> Result<Option<Event>, Disconnect> {
-        let received = self.receive_packets(input, now);
+        let received = self.receive_scripted(input, now);
         self.or_end(received)
     }
 
@@ -173,16 +212,18 @@ impl Connection {
         self.reader.wanted()
     }
 
-    fn receive_packets(&mut self, input: &mut Buffer, now: Instant) -> Result<Option<Event>, Disconnect> {
+    fn receive_packets(&mut self, input: &mut Buffer, now: Instant) -> Result<Option<Told>, Disconnect> {
         loop {
             if self.over {
                 return Err(Disconnect::timeout("the connection is over"));
             }
-            if let Some(event) = self.events.pop_front() {
-                return Ok(Some(event));
+            if let Some(told) = self.events.pop_front() {
+                return Ok(Some(told));
             }
-            if matches!(&self.phase, Phase::ServerLogin(auth) if auth.is_waiting()) {
-                return Ok(None);
+            match &self.phase {
+                Phase::ServerLogin(auth) if auth.is_waiting() => return Ok(None),
+                Phase::ClientLogin(auth) if auth.awaits_verdict() => return Ok(None),
+                _ => {}
             }
             if matches!(self.phase, Phase::Version { .. }) {
                 if !self.receive_version(input)? {
@@ -201,8 +242,8 @@ impl Connection {
             if !self.is_open() && self.reader.packets > MAX_PACKETS_BEFORE_LOGIN {
                 return Err(Disconnect::protocol("too many packets before login"));
             }
-            if let Some(event) = self.handle_packet(input.payload(&payload), payload.0.start, now)? {
-                self.events.push_back(event);
+            if let Some(told) = self.handle_packet(input.payload(&payload), payload.0.start, now)? {
+                self.events.push_back(told);
             }
             self.rekey_if_due(now)?;
         }
@@ -234,7 +275,7 @@ impl Connection {
         Ok(true)
     }
 
-    fn handle_packet(&mut self, payload: &[u8], at: usize, now: Instant) -> Result<Option<Event>, Disconnect> {
+    fn handle_packet(&mut self, payload: &[u8], at: usize, now: Instant) -> Result<Option<Told>, Disconnect> {
         let first_exchange = matches!(self.phase, Phase::FirstKeys);
         if self.handshake.peer_must_hold() && !matches!(payload[0], messages::DISCONNECT..=messages::DEBUG | 20..=49) {
             return Err(Disconnect::protocol("a message that has no place in a key exchange"));
@@ -244,7 +285,8 @@ impl Connection {
             _ if first_exchange && !matches!(payload[0], 20..=49) => {
                 Err(Disconnect::protocol("a message other than the key exchange before the keys are new"))
             }
-            messages::IGNORE | messages::UNIMPLEMENTED | messages::DEBUG | messages::EXT_INFO => Ok(None),
+            messages::EXT_INFO => self.handle_ext_info(payload).map(|()| None),
+            messages::IGNORE | messages::UNIMPLEMENTED | messages::DEBUG => Ok(None),
             messages::KEXINIT if !first_exchange && !self.is_open() => {
                 Err(Disconnect::protocol("a second key exchange before login"))
             }
@@ -311,7 +353,7 @@ impl Connection {
             return None;
         }
         if !self.is_open() {
-            return Some(self.clock.started + self.limits.login_grace);
+            return (!self.awaits_caller()).then(|| self.clock.started + self.limits.login_grace);
         }
         let kex = match self.handshake.is_running() {
             true => self.clock.kex_began + self.limits.kex_time,
@@ -334,7 +376,7 @@ impl Connection {
             return Ok(());
         }
         if !self.is_open() {
-            let grace_over = now >= self.clock.started + self.limits.login_grace;
+            let grace_over = !self.awaits_caller() && now >= self.clock.started + self.limits.login_grace;
             return if grace_over { Err(self.end(Disconnect::timeout("nobody logged in in time"))) } else { Ok(()) };
         }
         if self.handshake.is_running() && now >= self.clock.kex_began + self.limits.kex_time {
@@ -354,8 +396,8 @@ impl Connection {
             self.clock.last_tried = now;
             self.probe()?;
         }
-        while let Some(event) = self.channels.expire(now, &self.out) {
-            self.events.push_back(event);
+        while let Some(told) = self.channels.expire(now, self.clock.last_heard, &self.out) {
+            self.events.push_back(told);
         }
         self.rekey_if_due(now)
     }
@@ -401,6 +443,12 @@ impl Connection {
     #[cfg(any(test, feature = "hostile"))]
     pub fn send_raw(&mut self, payload: &[u8]) -> Result<(), Disconnect> {
         self.out.writer.send(payload)
+    }
+
+    /// Server: goes on as another server, which no honest one does.
+    #[cfg(test)]
+    pub(crate) fn pose_as(&mut self, config: ServerConfig) {
+        self.handshake.pose_as(Arc::new(config));
     }
 
     /// Takes the next packet off `input` and does nothing about it: how tests and fuzzers hear what a peer says.

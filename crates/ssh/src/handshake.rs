@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::auth;
-use crate::config::{ClientConfig, ServerConfig};
+use crate::client::ClientSettings;
+use crate::config::ServerConfig;
 use crate::crypto::{
-    self, CipherKeys, ClientKex, ExchangeHashInput, HostKey, KexAlgorithm, KexError, Opener, Sealer, SharedSecret,
+    self, CipherKeys, ClientKex, ExchangeHashInput, HostKey, KexAlgorithm, KexError, Opener, PublicKey, Sealer,
+    SharedSecret,
 };
 use crate::disconnect::{Disconnect, DisconnectCode};
 use crate::messages;
@@ -21,22 +22,13 @@ use crate::wire::{Reader, put_string};
 
 /// What we call ourselves (RFC 4253 §4.2). A name that begins with "OpenSSH" would make clients expect OpenSSH's extensions.
 pub(crate) const VERSION: &str = concat!("SSH-2.0-adit_", env!("CARGO_PKG_VERSION"));
-/// Host key algorithms a client accepts.
-const CLIENT_HOST_KEYS: [&str; 6] = [
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-];
 
 /// Which end this is, with what it knows.
 pub(crate) enum Party {
     /// Holds the host keys.
     Server(Arc<ServerConfig>),
-    /// Knows the one host key to expect.
-    Client(Arc<ClientConfig>),
+    /// Holds no key; whether the server's is the right one is for its caller to say.
+    Client(Arc<ClientSettings>),
 }
 
 impl Party {
@@ -50,14 +42,14 @@ impl Party {
     fn algorithms(&self) -> &Algorithms {
         match self {
             Self::Server(config) => &config.algorithms,
-            Self::Client(config) => &config.algorithms,
+            Self::Client(settings) => &settings.algorithms,
         }
     }
 
     fn host_key_names(&self) -> Vec<&'static str> {
         match self {
             Self::Server(config) => config.host_keys.iter().flat_map(|key| key.algorithms().iter().copied()).collect(),
-            Self::Client(_) => CLIENT_HOST_KEYS.to_vec(),
+            Self::Client(settings) => settings.algorithms.host_keys.iter().map(|algorithm| algorithm.name()).collect(),
         }
     }
 }
@@ -67,6 +59,8 @@ pub(crate) struct Handshake {
     party: Party,
     peer_version: Vec<u8>,
     session_id: Option<Box<[u8]>>,
+    /// Client: the key the server proved in the first exchange, and must prove in every other.
+    host_key: Option<PublicKey>,
     strict: bool,
     pub(crate) peer_wants_ext_info: bool,
     state: State,
@@ -108,6 +102,7 @@ impl Handshake {
             party,
             peer_version: Vec::new(),
             session_id: None,
+            host_key: None,
             strict: false,
             peer_wants_ext_info: false,
             state: State::Idle,
@@ -126,16 +121,28 @@ impl Handshake {
         }
     }
 
-    /// Client: the request to log in, signed over this session.
-    pub(crate) fn login_message(&self) -> Result<Vec<u8>, Disconnect> {
-        let failed = || Disconnect::new(DisconnectCode::NoMoreAuthMethods, "the key cannot sign a login");
-        let Party::Client(config) = &self.party else { return Err(failed()) };
-        let algorithm = config.identity.algorithms().first().ok_or_else(failed)?;
-        let (user, blob) = (config.user.as_bytes(), config.identity.public_key().blob());
-        let signed = auth::signed_message(self.session_id().unwrap_or_default(), user, algorithm.as_bytes(), blob);
-        let mut message = auth::publickey_request(user, algorithm.as_bytes(), blob);
-        put_string(&mut message, &config.identity.sign(algorithm, &signed).map_err(|_| failed())?);
-        Ok(message)
+    /// Client: the key the server proved that it holds.
+    pub(crate) fn host_key(&self) -> Option<&PublicKey> {
+        self.host_key.as_ref()
+    }
+
+    /// Client: the login name.
+    pub(crate) fn user(&self) -> &str {
+        match &self.party {
+            Party::Server(_) => "",
+            Party::Client(settings) => &settings.user,
+        }
+    }
+
+    /// Client: whether an outside signer may log in by RSA over SHA-1.
+    pub(crate) fn allows_sha1_logins(&self) -> bool {
+        self.party.algorithms().sha1_logins
+    }
+
+    /// Server: goes on with other keys and algorithms, as only a test's does.
+    #[cfg(test)]
+    pub(crate) fn pose_as(&mut self, config: Arc<ServerConfig>) {
+        self.party = Party::Server(config);
     }
 
     pub(crate) fn set_peer_version(&mut self, version: &[u8]) {
@@ -284,7 +291,8 @@ impl Handshake {
         self.switch_sending(agreed, &exchange.secret, hash.as_ref(), writer)
     }
 
-    /// Client: checks the host key and its signature over the exchange, and switches what we send.
+    /// Client: checks the signature over the exchange, and that the key is still the one it began with, and switches what we
+    /// send. Whether it is the right server's is judged before anything else goes out.
     fn take_reply(
         &mut self,
         agreed: &Agreed,
@@ -297,12 +305,11 @@ impl Handshake {
         let (host_key, server_public, signature) = (fields.string()?, fields.string()?, fields.string()?);
         fields.end()?;
         let refused = |why: &'static str| Disconnect::new(DisconnectCode::HostKeyNotVerifiable, why);
-        let Party::Client(config) = &self.party else {
-            return Err(Disconnect::protocol("a server does not take key exchange replies"));
-        };
-        let expected = &config.host_key;
-        if expected.blob() != host_key {
-            return Err(refused("the server's host key is not the one expected"));
+        let key = PublicKey::from_blob(host_key).map_err(|error| {
+            Disconnect::new(DisconnectCode::HostKeyNotVerifiable, format!("the server's host key: {error}"))
+        })?;
+        if self.host_key.as_ref().is_some_and(|first| *first != key) {
+            return Err(refused("the server's host key is not the one it began with"));
         }
         let secret = kex.finish(server_public).map_err(kex_failed)?;
         let hash = crypto::exchange_hash(
@@ -318,9 +325,9 @@ impl Handshake {
                 secret: &secret,
             },
         );
-        expected
-            .verify(agreed.negotiated.host_key.as_bytes(), hash.as_ref(), signature)
+        key.verify_host_proof(agreed.negotiated.host_key.as_bytes(), hash.as_ref(), signature)
             .map_err(|_| refused("the server's signature over the key exchange is wrong"))?;
+        self.host_key = Some(key);
         self.switch_sending(agreed, &secret, hash.as_ref(), writer)
     }
 

@@ -1,4 +1,4 @@
-//! Message numbers (RFC 4250 §4.1.2, RFC 8308, RFC 5656) and disconnect reasons (RFC 4250 §4.2.2).
+//! Message numbers (RFC 4250 §4.1.2, RFC 8308, RFC 5656).
 
 pub(crate) const DISCONNECT: u8 = 1;
 pub(crate) const IGNORE: u8 = 2;
@@ -16,7 +16,11 @@ pub(crate) const USERAUTH_REQUEST: u8 = 50;
 pub(crate) const USERAUTH_FAILURE: u8 = 51;
 pub(crate) const USERAUTH_SUCCESS: u8 = 52;
 pub(crate) const USERAUTH_BANNER: u8 = 53;
+/// 60 to 79 mean what the method under way says they mean.
 pub(crate) const USERAUTH_PK_OK: u8 = 60;
+pub(crate) const USERAUTH_PASSWD_CHANGEREQ: u8 = 60;
+pub(crate) const USERAUTH_INFO_REQUEST: u8 = 60;
+pub(crate) const USERAUTH_INFO_RESPONSE: u8 = 61;
 pub(crate) const GLOBAL_REQUEST: u8 = 80;
 pub(crate) const REQUEST_SUCCESS: u8 = 81;
 pub(crate) const REQUEST_FAILURE: u8 = 82;
@@ -31,8 +35,3 @@ pub(crate) const CHANNEL_CLOSE: u8 = 97;
 pub(crate) const CHANNEL_REQUEST: u8 = 98;
 pub(crate) const CHANNEL_SUCCESS: u8 = 99;
 pub(crate) const CHANNEL_FAILURE: u8 = 100;
-
-/// SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254 §5.1).
-pub(crate) const OPEN_PROHIBITED: u32 = 1;
-/// SSH_OPEN_RESOURCE_SHORTAGE (RFC 4254 §5.1).
-pub(crate) const OPEN_SHORTAGE: u32 = 4;

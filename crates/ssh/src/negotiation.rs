@@ -1,6 +1,6 @@
 //! Algorithm negotiation (RFC 4253 §7.1): what each side offers in SSH_MSG_KEXINIT, and what follows from both.
 
-use crate::crypto::{Cipher, KexAlgorithm, Mac};
+use crate::crypto::{Cipher, HostKeyAlgorithm, KexAlgorithm, Mac, PublicKey};
 use crate::disconnect::{Disconnect, DisconnectCode};
 use crate::messages;
 use crate::wire::{NameList, Reader, put_bool, put_name_list, put_u32};
@@ -29,11 +29,49 @@ pub struct Algorithms {
     pub ciphers: Vec<Cipher>,
     /// MACs, for ciphers that do not authenticate by themselves.
     pub macs: Vec<Mac>,
+    /// Client: how the server may prove its host key. A server offers what its own keys can do.
+    pub host_keys: Vec<HostKeyAlgorithm>,
+    /// Client: whether an outside signer may log in by `ssh-rsa`, which is RSA over SHA-1, where the server names nothing
+    /// better.
+    pub sha1_logins: bool,
 }
 
 impl Default for Algorithms {
     fn default() -> Self {
-        Self { kex: KexAlgorithm::ALL.to_vec(), ciphers: Cipher::ALL.to_vec(), macs: Mac::ALL.to_vec() }
+        Self {
+            kex: KexAlgorithm::ALL.to_vec(),
+            ciphers: Cipher::ALL.to_vec(),
+            macs: Mac::ALL.to_vec(),
+            host_keys: HostKeyAlgorithm::ALL.to_vec(),
+            sha1_logins: false,
+        }
+    }
+}
+
+impl Algorithms {
+    /// Adds, behind everything else, what machines need that know nothing newer: group 14, HMAC-SHA-1 and `ssh-rsa`. SHA-1 no
+    /// longer resists an attacker with means, so this is for one target at a time, by its owner's decision.
+    pub fn with_old(mut self) -> Self {
+        self.kex.extend(KexAlgorithm::OLD);
+        self.macs.extend(Mac::OLD);
+        self.host_keys.extend(HostKeyAlgorithm::OLD);
+        self.sha1_logins = true;
+        self
+    }
+
+    /// Asks for the types of these keys first, in their order: a server with several keys then shows one that is known, instead
+    /// of one that looks like a change.
+    pub fn prefer_host_keys<'k>(&mut self, known: impl IntoIterator<Item = &'k PublicKey>) {
+        let rest = std::mem::take(&mut self.host_keys);
+        for key in known {
+            for algorithm in rest.iter().filter(|algorithm| algorithm.fits(key)) {
+                if !self.host_keys.contains(algorithm) {
+                    self.host_keys.push(*algorithm);
+                }
+            }
+        }
+        self.host_keys
+            .extend(rest.iter().filter(|algorithm| !self.host_keys.contains(algorithm)).copied().collect::<Vec<_>>());
     }
 }
 

@@ -65,11 +65,7 @@ impl<'a> Reader<'a> {
 
     /// The names of a `name-list`, in order.
     pub(crate) fn name_list(&mut self) -> Result<NameList<'a>, WireError> {
-        let names = self.string()?;
-        if !names.iter().all(|byte| byte.is_ascii_graphic()) {
-            return Err(WireError("a name-list holds something other than printable ASCII"));
-        }
-        Ok(NameList(names))
+        NameList::new(self.string()?)
     }
 
     /// Everything not yet read.
@@ -88,6 +84,14 @@ impl<'a> Reader<'a> {
 pub(crate) struct NameList<'a>(&'a [u8]);
 
 impl<'a> NameList<'a> {
+    /// The names in the bytes of a `name-list`.
+    pub(crate) fn new(names: &'a [u8]) -> Result<Self, WireError> {
+        if !names.iter().all(|byte| byte.is_ascii_graphic()) {
+            return Err(WireError("a name-list holds something other than printable ASCII"));
+        }
+        Ok(Self(names))
+    }
+
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         self.0.split(|byte| *byte == b',').filter(|name| !name.is_empty())
     }

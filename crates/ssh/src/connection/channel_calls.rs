@@ -1,11 +1,12 @@
 //! What a driver does with channels: open, send, credit, close.
 
 use std::io::IoSliceMut;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Connection, OUTPUT_LOW};
 use crate::channel::ChannelId;
-use crate::channels::Arrival;
+use crate::channels::{Arrival, Target};
+use crate::client::OpenFailureCode;
 use crate::disconnect::Disconnect;
 use crate::packet::MAX_DATA_SLOTS;
 
@@ -16,11 +17,50 @@ impl Connection {
     /// # Errors
     /// The connection is over.
     pub fn open_forwarded(&mut self, arrival: Arrival<'_>, now: Instant) -> Result<Option<ChannelId>, Disconnect> {
-        if !self.is_open() || self.over || !self.channels.has_room() || self.out.is_crowded() {
+        if !self.may_open() {
             return Ok(None);
         }
         let opened = self.channels.open_forwarded(arrival, &mut self.out, now).map(Some);
         self.or_end(opened)
+    }
+
+    /// Client: asks the server for a connection to a target (RFC 4254 §7.2). [`Event::Opened`](crate::Event::Opened) tells when
+    /// it is there, [`ClientEvent::OpenFailed`](crate::ClientEvent::OpenFailed) why it is not, within `time_out` of the asking
+    /// (a crowded way lengthens it, at most fourfold). Any number may be asked for at once; [`Self::release`] gives one up.
+    /// `None`: no more channels, or too much waits to be sent already.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn open_direct(
+        &mut self,
+        target: Target<'_>,
+        time_out: Duration,
+        now: Instant,
+    ) -> Result<Option<ChannelId>, Disconnect> {
+        if !self.may_open() {
+            return Ok(None);
+        }
+        let opened = self.channels.open_direct(target, time_out, &mut self.out, now).map(Some);
+        self.or_end(opened)
+    }
+
+    /// Client: sees whether anybody is there, by asking for a session channel that is closed at once if it is granted; nothing
+    /// is ever run in it. [`ClientEvent::SessionProbed`](crate::ClientEvent::SessionProbed) tells. A refusal is an answer; as
+    /// long as anything else comes from the server the question stays open, and `time_out` of silence is
+    /// [`ProbeAnswer::Silent`](crate::ProbeAnswer::Silent). `None`: no more channels, or too much waits to be sent already.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn probe_session(&mut self, time_out: Duration, now: Instant) -> Result<Option<ChannelId>, Disconnect> {
+        if !self.may_open() {
+            return Ok(None);
+        }
+        let opened = self.channels.probe_session(time_out, &mut self.out, now).map(Some);
+        self.or_end(opened)
+    }
+
+    fn may_open(&self) -> bool {
+        self.is_open() && !self.over && self.channels.has_room() && !self.out.is_crowded()
     }
 
     /// Client: takes a connection that arrived.
@@ -36,13 +76,13 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is over.
-    pub fn refuse(&mut self, channel: ChannelId, reason: &str) -> Result<(), Disconnect> {
-        let refused = self.channels.refuse(channel, reason, &mut self.out);
+    pub fn refuse(&mut self, channel: ChannelId, code: OpenFailureCode, reason: &str) -> Result<(), Disconnect> {
+        let refused = self.channels.refuse(channel, code, reason, &mut self.out);
         self.or_end(refused)
     }
 
     /// How many bytes may be sent on `channel` now: bounded by its window, and nothing while keys are exchanged or much
-    /// waits to go out. Where the window is what forbids, [`Event::Sendable`] tells when it opens.
+    /// waits to go out. Where the window is what forbids, [`Event::Sendable`](crate::Event::Sendable) tells when it opens.
     pub fn sendable(&mut self, channel: ChannelId) -> usize {
         if self.over || self.is_holding_data() {
             return 0;
@@ -53,7 +93,7 @@ impl Connection {
         sendable
     }
 
-    /// Whether data is held up on every channel: much waits to go out, or keys are exchanged ([`Event::Rekeyed`] tells the end).
+    /// Whether data is held up on every channel: much waits to go out, or keys are exchanged ([`Event::Rekeyed`](crate::Event::Rekeyed) tells the end).
     pub fn is_holding_data(&self) -> bool {
         self.out.is_holding() || self.out.writer.out.len() >= OUTPUT_LOW
     }

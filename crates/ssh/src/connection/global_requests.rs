@@ -1,16 +1,23 @@
 //! Global requests (RFC 4254 §4): remote forwards asked for and taken back, host keys announced and proved, signs of life.
 
-use super::{Asked, Connection};
+use super::{Asked, Connection, Told};
+use crate::client::ClientEvent;
 use crate::config::{Event, ForwardDenied};
-use crate::crypto::HostKey;
+use crate::crypto::{HostKey, PublicKey};
 use crate::disconnect::Disconnect;
 use crate::messages;
 use crate::negotiation::Side;
 use crate::replies::{self, ReplyId};
 use crate::wire::{Reader, put_bool, put_string, put_u32};
 
+/// OpenSSH PROTOCOL §2.5.
+const ANNOUNCE_HOST_KEYS: &[u8] = b"hostkeys-00@openssh.com";
+const PROVE_HOST_KEYS: &[u8] = b"hostkeys-prove-00@openssh.com";
+/// Of an announcement: a server has one key of each type, and as many again while it changes them.
+const MAX_HOST_KEYS: usize = 16;
+
 impl Connection {
-    pub(super) fn handle_global_request(&mut self, payload: &[u8]) -> Result<Option<Event>, Disconnect> {
+    pub(super) fn handle_global_request(&mut self, payload: &[u8]) -> Result<Option<Told>, Disconnect> {
         let mut fields = Reader::new(&payload[1..]);
         let (name, wants_reply) = (fields.string()?, fields.boolean()?);
         let is_forward = matches!(name, b"tcpip-forward" | b"cancel-tcpip-forward");
@@ -18,31 +25,30 @@ impl Connection {
             let (address, port) = (fields.string()?.to_vec(), fields.u32()?);
             fields.end()?;
             let reply = self.replies.expect(wants_reply)?;
-            return Ok(Some(match name {
+            return Ok(Some(Told::Both(match name {
                 b"tcpip-forward" => Event::ForwardRequest { reply, address, port },
                 _ => Event::ForwardCancel { reply, address, port },
-            }));
+            })));
         }
         let reply = self.replies.expect(wants_reply)?;
         let answer = match name {
-            b"hostkeys-prove-00@openssh.com" => self.prove_host_keys(fields)?,
+            PROVE_HOST_KEYS => self.prove_host_keys(fields)?,
             _ => None,
         };
         self.replies.fill(reply, answer.unwrap_or_else(replies::failure));
         self.send_replies()?;
+        if name == ANNOUNCE_HOST_KEYS && self.handshake.side() == Side::Client {
+            return self.ask_for_proofs(fields);
+        }
         let is_harmless = matches!(
             name,
-            b"keepalive@openssh.com"
-                | b"no-more-sessions@openssh.com"
-                | b"hostkeys-prove-00@openssh.com"
-                | b"hostkeys-00@openssh.com"
+            b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" | PROVE_HOST_KEYS | ANNOUNCE_HOST_KEYS
         );
-        Ok((!is_harmless).then(|| Event::Refused { what: name.to_vec() }))
+        Ok((!is_harmless).then(|| Told::Both(Event::Refused { what: name.to_vec() })))
     }
 
     /// Proves that we hold the host keys the client asks about (OpenSSH PROTOCOL §2.5).
     fn prove_host_keys(&self, mut blobs: Reader<'_>) -> Result<Option<Vec<u8>>, Disconnect> {
-        const NAME: &[u8] = b"hostkeys-prove-00@openssh.com";
         let own = self.handshake.own_host_keys();
         let mut answer = vec![messages::REQUEST_SUCCESS];
         // A client asks about each key we announced at most once.
@@ -52,10 +58,7 @@ impl Connection {
             }
             let blob = blobs.string()?;
             let Some(key) = own.iter().find(|key| key.public_key().blob() == blob) else { return Ok(None) };
-            let mut message = Vec::new();
-            put_string(&mut message, NAME);
-            put_string(&mut message, self.handshake.session_id().unwrap_or_default());
-            put_string(&mut message, blob);
+            let message = host_key_proof(self.handshake.session_id().unwrap_or_default(), blob);
             let Some(Ok(signature)) = key.algorithms().first().map(|algorithm| key.sign(algorithm, &message)) else {
                 return Ok(None);
             };
@@ -99,52 +102,134 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn handle_reply(&mut self, payload: &[u8]) -> Result<Option<Event>, Disconnect> {
+    pub(super) fn handle_reply(&mut self, payload: &[u8]) -> Result<Option<Told>, Disconnect> {
         let accepted = payload[0] == messages::REQUEST_SUCCESS;
-        Ok(match self.asked.pop_front() {
-            Some(Asked::Forward { any_port }) if accepted => {
-                let port = if any_port { Some(Reader::new(&payload[1..]).u32()?) } else { None };
-                Some(Event::ForwardAnswered(Ok(port)))
+        match self.asked.pop_front() {
+            Some(Asked::Forward { address, port }) => {
+                let answer = if accepted { Ok(self.take_grant(address, port, payload)?) } else { Err(ForwardDenied) };
+                Ok(Some(Told::Both(Event::ForwardAnswered(answer))))
             }
-            Some(Asked::Forward { .. }) => Some(Event::ForwardAnswered(Err(ForwardDenied))),
-            // Some clients answer requests that want no reply.
-            Some(Asked::Keepalive) | None => None,
-        })
+            Some(Asked::CancelForward { .. }) => {
+                let answer = if accepted { Ok(()) } else { Err(ForwardDenied) };
+                Ok(Some(Told::client(ClientEvent::ForwardCancelled(answer))))
+            }
+            Some(Asked::HostKeys { own, unproven }) if accepted && self.proofs_hold(&unproven, payload) => {
+                let proven = [own, unproven].concat();
+                Ok(Some(Told::client(ClientEvent::HostKeysProven(proven))))
+            }
+            // Some clients answer requests that want no reply. A server that cannot prove what it announced is not believed.
+            Some(Asked::Keepalive | Asked::HostKeys { .. }) | None => Ok(None),
+        }
     }
 
-    /// Client: asks for a remote forward; the answer comes as [`Event::ForwardAnswered`].
+    /// Client: a remote forward was granted. Gives its port where any was asked for (RFC 4254 §7.1).
+    fn take_grant(&mut self, address: String, port: u16, payload: &[u8]) -> Result<Option<u32>, Disconnect> {
+        let allocated = if port == 0 { Some(Reader::new(&payload[1..]).u32()?) } else { None };
+        let port = match allocated.map(u16::try_from) {
+            None => port,
+            Some(Ok(port @ 1..)) => port,
+            Some(_) => return Err(Disconnect::protocol("the server allocated a port that is none")),
+        };
+        let is_taken_back = |asked: &Asked| matches!(asked, Asked::CancelForward { address: a, port: p } if (a, *p) == (&address, port));
+        if !self.asked.iter().any(is_taken_back) {
+            self.channels.forwards.grant(address, port);
+        }
+        Ok(allocated)
+    }
+
+    /// Client: the server names its host keys. They are believed only with proof, asked for once: a server that gets new keys
+    /// starts anew. Keys of types we do not know are left out, as OpenSSH does; the key of this connection is proven already.
+    fn ask_for_proofs(&mut self, mut blobs: Reader<'_>) -> Result<Option<Told>, Disconnect> {
+        if !self.is_open() || std::mem::replace(&mut self.host_keys_heard, true) {
+            return Ok(None);
+        }
+        let (mut own, mut unproven) = (Vec::new(), Vec::new());
+        for _ in 0..MAX_HOST_KEYS {
+            if blobs.end().is_ok() {
+                break;
+            }
+            let Ok(key) = PublicKey::from_blob(blobs.string()?) else { continue };
+            let keys = if self.handshake.host_key() == Some(&key) { &mut own } else { &mut unproven };
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        if unproven.is_empty() {
+            return Ok((!own.is_empty()).then(|| Told::client(ClientEvent::HostKeysProven(own))));
+        }
+        let mut message = vec![messages::GLOBAL_REQUEST];
+        put_string(&mut message, PROVE_HOST_KEYS);
+        put_bool(&mut message, true);
+        unproven.iter().for_each(|key| put_string(&mut message, key.blob()));
+        self.asked.push_back(Asked::HostKeys { own, unproven });
+        self.out.send(&message).map(|()| None)
+    }
+
+    /// Whether there is one right signature for each key asked about, in their order. An RSA key may sign by either of its
+    /// algorithms.
+    fn proofs_hold(&self, keys: &[PublicKey], payload: &[u8]) -> bool {
+        let session_id = self.handshake.session_id().unwrap_or_default();
+        let mut proofs = Reader::new(&payload[1..]);
+        let holds = |key: &PublicKey| {
+            let signature = proofs.string().ok()?;
+            let algorithm = Reader::new(signature).string().ok()?;
+            key.verify(algorithm, &host_key_proof(session_id, key.blob()), signature).ok()
+        };
+        keys.iter().map(holds).all(|held| held.is_some()) && proofs.end().is_ok()
+    }
+
+    /// Client: asks for a remote forward; the answer comes as [`Event::ForwardAnswered`]. Once granted, connections to it arrive as
+    /// [`Event::ForwardedConnection`], until it is taken back.
     ///
     /// # Errors
     /// The connection is over.
     pub fn request_forward(&mut self, address: &str, port: u16) -> Result<(), Disconnect> {
-        self.asked.push_back(Asked::Forward { any_port: port == 0 });
-        let sent = self.out.send(&forward_request("tcpip-forward", address, port, true));
+        self.asked.push_back(Asked::Forward { address: address.to_owned(), port });
+        let sent = self.out.send(&forward_request("tcpip-forward", address, port));
         self.or_end(sent)
     }
 
-    /// Client: takes a remote forward back, without asking for a reply.
+    /// Client: takes a remote forward back: the address as it was asked for, the port as it was granted. From now on connections
+    /// to it are refused. The answer comes as [`ClientEvent::ForwardCancelled`].
     ///
     /// # Errors
     /// The connection is over.
     pub fn cancel_forward(&mut self, address: &str, port: u16) -> Result<(), Disconnect> {
-        let sent = self.out.send(&forward_request("cancel-tcpip-forward", address, port, false));
+        self.channels.forwards.withdraw(address, port);
+        self.asked.push_back(Asked::CancelForward { address: address.to_owned(), port });
+        let sent = self.out.send(&forward_request("cancel-tcpip-forward", address, port));
         self.or_end(sent)
+    }
+
+    /// Takes a remote forward for granted that nobody asked for: lets tests and fuzzers begin where they want to.
+    #[cfg(any(test, feature = "hostile"))]
+    pub fn assume_forward(&mut self, address: &str, port: u16) {
+        self.channels.forwards.grant(address.to_owned(), port);
     }
 }
 
-fn forward_request(name: &str, address: &str, port: u16, wants_reply: bool) -> Vec<u8> {
+fn forward_request(name: &str, address: &str, port: u16) -> Vec<u8> {
     let mut message = vec![messages::GLOBAL_REQUEST];
     put_string(&mut message, name.as_bytes());
-    put_bool(&mut message, wants_reply);
+    put_bool(&mut message, true);
     put_string(&mut message, address.as_bytes());
     put_u32(&mut message, u32::from(port));
+    message
+}
+
+/// What a server signs to prove that it holds a host key.
+fn host_key_proof(session_id: &[u8], blob: &[u8]) -> Vec<u8> {
+    let mut message = Vec::new();
+    put_string(&mut message, PROVE_HOST_KEYS);
+    put_string(&mut message, session_id);
+    put_string(&mut message, blob);
     message
 }
 
 /// Tells a client all our host keys, so that it can learn of a new one before the old one goes (OpenSSH PROTOCOL §2.5).
 pub(super) fn announce_host_keys(keys: &[HostKey]) -> Vec<u8> {
     let mut message = vec![messages::GLOBAL_REQUEST];
-    put_string(&mut message, b"hostkeys-00@openssh.com");
+    put_string(&mut message, ANNOUNCE_HOST_KEYS);
     put_bool(&mut message, false);
     keys.iter().for_each(|key| put_string(&mut message, key.public_key().blob()));
     message

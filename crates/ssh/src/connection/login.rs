@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use super::global_requests::announce_host_keys;
-use super::{Connection, Phase, REKEY_PACKETS};
+use super::{Connection, Phase, REKEY_PACKETS, Told};
 use crate::auth::{self, AuthOutcome, AuthStep};
 use crate::config::Event;
-use crate::disconnect::{Disconnect, DisconnectCode};
+use crate::disconnect::Disconnect;
 use crate::handshake::Step;
 use crate::messages;
 use crate::negotiation::Side;
-use crate::wire::put_string;
 
 impl Connection {
     pub(super) fn handle_kex(&mut self, payload: &[u8], now: Instant) -> Result<(), Disconnect> {
@@ -30,25 +29,19 @@ impl Connection {
         if step == Step::Finished {
             self.clock.kex_ended = now;
             if self.is_open() {
-                self.events.push_back(Event::Rekeyed);
+                self.events.push_back(Told::Both(Event::Rekeyed));
             } else {
-                self.begin_login()?;
+                self.begin_login();
             }
         }
         Ok(())
     }
 
-    pub(super) fn begin_login(&mut self) -> Result<(), Disconnect> {
+    fn begin_login(&mut self) {
         match self.handshake.side() {
             Side::Server => self.phase = Phase::ServerLogin(Box::default()),
-            Side::Client => {
-                self.phase = Phase::ClientLogin { signed: false };
-                let mut message = vec![messages::SERVICE_REQUEST];
-                put_string(&mut message, b"ssh-userauth");
-                self.out.send(&message)?;
-            }
+            Side::Client => self.begin_client_login(),
         }
-        Ok(())
     }
 
     /// Asks for new keys when enough went through under the old ones. One exchange runs at a time, whoever began it.
@@ -77,40 +70,21 @@ impl Connection {
         self.or_end(started)
     }
 
-    pub(super) fn handle_auth(&mut self, payload: &[u8]) -> Result<Option<Event>, Disconnect> {
+    pub(super) fn handle_auth(&mut self, payload: &[u8]) -> Result<Option<Told>, Disconnect> {
         let session_id = self.handshake.session_id().unwrap_or_default();
         match &mut self.phase {
             Phase::ServerLogin(auth) => match auth.handle(payload, session_id)? {
                 AuthStep::Send(message) => self.out.send(&message).map(|()| None),
-                AuthStep::Ask(request) => Ok(Some(Event::AuthRequest(Box::new(request)))),
+                AuthStep::Ask(request) => Ok(Some(Told::Both(Event::AuthRequest(Box::new(request))))),
             },
-            Phase::ClientLogin { signed } => {
-                let signed = std::mem::replace(signed, true);
-                self.handle_login_answer(payload, signed)
+            Phase::ClientLogin(auth) => {
+                let step = auth.handle(payload, self.handshake.user(), session_id)?;
+                self.take_step(step)
             }
             // RFC 4252 §5.1: requests after success are silently ignored.
             Phase::Open if self.handshake.side() == Side::Server && payload[0] == messages::USERAUTH_REQUEST => {
                 Ok(None)
             }
-            _ => Err(Disconnect::protocol("an authentication message out of turn")),
-        }
-    }
-
-    fn handle_login_answer(&mut self, payload: &[u8], signed: bool) -> Result<Option<Event>, Disconnect> {
-        match payload[0] {
-            messages::SERVICE_ACCEPT if !signed => {
-                let message = self.handshake.login_message()?;
-                self.out.send(&message).map(|()| None)
-            }
-            messages::USERAUTH_SUCCESS if signed => {
-                self.phase = Phase::Open;
-                Ok(Some(Event::LoggedIn))
-            }
-            messages::USERAUTH_BANNER if signed => Ok(None),
-            messages::USERAUTH_FAILURE if signed => Err(Disconnect::new(
-                DisconnectCode::NoMoreAuthMethods,
-                format!("permission denied ({})", auth::methods_left(payload)?),
-            )),
             _ => Err(Disconnect::protocol("an authentication message out of turn")),
         }
     }

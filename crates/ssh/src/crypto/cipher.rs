@@ -153,11 +153,17 @@ pub enum Mac {
     HmacSha256,
     /// `hmac-sha2-512`: over the plaintext.
     HmacSha512,
+    /// `hmac-sha1`: over the plaintext, for machines that know nothing newer. HMAC needs no hash that resists collisions, so
+    /// this one is old rather than broken.
+    HmacSha1,
 }
 
 impl Mac {
     /// All MACs, best first: those over the ciphertext let a forged packet be refused before it is decrypted.
     pub const ALL: [Self; 4] = [Self::HmacSha256Etm, Self::HmacSha512Etm, Self::HmacSha256, Self::HmacSha512];
+
+    /// What is offered only where somebody asked for it.
+    pub const OLD: [Self; 1] = [Self::HmacSha1];
 
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
@@ -166,12 +172,13 @@ impl Mac {
             Self::HmacSha512Etm => "hmac-sha2-512-etm@openssh.com",
             Self::HmacSha256 => "hmac-sha2-256",
             Self::HmacSha512 => "hmac-sha2-512",
+            Self::HmacSha1 => "hmac-sha1",
         }
     }
 
     /// The MAC of this name, if we have it.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|mac| mac.name().as_bytes() == name)
+        Self::ALL.into_iter().chain(Self::OLD).find(|mac| mac.name().as_bytes() == name)
     }
 
     /// Bytes of key to derive (letters E and F of RFC 4253 §7.2). The tag is as long: nothing is truncated.
@@ -179,13 +186,14 @@ impl Mac {
         match self {
             Self::HmacSha256Etm | Self::HmacSha256 => 32,
             Self::HmacSha512Etm | Self::HmacSha512 => 64,
+            Self::HmacSha1 => 20,
         }
     }
 
     const fn covers(self) -> MacCovers {
         match self {
             Self::HmacSha256Etm | Self::HmacSha512Etm => MacCovers::Ciphertext,
-            Self::HmacSha256 | Self::HmacSha512 => MacCovers::Plaintext,
+            Self::HmacSha256 | Self::HmacSha512 | Self::HmacSha1 => MacCovers::Plaintext,
         }
     }
 }
@@ -563,6 +571,7 @@ impl PacketMac {
         let algorithm = match mac {
             Mac::HmacSha256Etm | Mac::HmacSha256 => hmac::HMAC_SHA256,
             Mac::HmacSha512Etm | Mac::HmacSha512 => hmac::HMAC_SHA512,
+            Mac::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
         };
         Self { key: hmac::Key::new(algorithm, key), covers: mac.covers() }
     }

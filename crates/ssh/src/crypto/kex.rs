@@ -6,18 +6,21 @@
 //! | `mlkem768x25519-sha256` | ML-KEM-768 ‖ X25519 | `string` | draft-ietf-sshm-mlkem-hybrid-kex |
 //! | `curve25519-sha256` and its libssh name | X25519 | `mpint` | RFC 8731 |
 //! | `ecdh-sha2-nistp256/384/521` | uncompressed point | `mpint` | RFC 5656 §4 |
+//! | `diffie-hellman-group14-sha256/sha1` | `mpint` | `mpint` | RFC 8268, RFC 4253 §8 |
 //!
-//! All of them share the message layout of RFC 5656 §4, so the engine needs no case per method.
+//! All of them share the message layout of RFC 5656 §4 (an `mpint` is a `string` with a rule for its bytes), so the engine needs
+//! no case per method.
 
 use std::fmt;
 
 use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521, PrivateKey, UnparsedPublicKey, X25519};
-use aws_lc_rs::digest::{self, Digest, SHA256, SHA384, SHA512};
+use aws_lc_rs::digest::{self, Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::group14::Group14Key;
 use crate::wire;
 
 const MLKEM_PUBLIC_LEN: usize = 1184;
@@ -58,6 +61,10 @@ pub enum KexAlgorithm {
     EcdhNistp384,
     /// `ecdh-sha2-nistp521`
     EcdhNistp521,
+    /// `diffie-hellman-group14-sha256`, for machines that know no curve.
+    Group14Sha256,
+    /// `diffie-hellman-group14-sha1`, for older ones still.
+    Group14Sha1,
 }
 
 impl KexAlgorithm {
@@ -71,6 +78,9 @@ impl KexAlgorithm {
         Self::EcdhNistp521,
     ];
 
+    /// What is offered only where somebody asked for it.
+    pub const OLD: [Self; 2] = [Self::Group14Sha256, Self::Group14Sha1];
+
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,12 +90,14 @@ impl KexAlgorithm {
             Self::EcdhNistp256 => "ecdh-sha2-nistp256",
             Self::EcdhNistp384 => "ecdh-sha2-nistp384",
             Self::EcdhNistp521 => "ecdh-sha2-nistp521",
+            Self::Group14Sha256 => "diffie-hellman-group14-sha256",
+            Self::Group14Sha1 => "diffie-hellman-group14-sha1",
         }
     }
 
     /// The method of this name, if we have it.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name().as_bytes() == name)
+        Self::ALL.into_iter().chain(Self::OLD).find(|algorithm| algorithm.name().as_bytes() == name)
     }
 
     /// The hash of the exchange and of key derivation.
@@ -93,25 +105,29 @@ impl KexAlgorithm {
         match self {
             Self::EcdhNistp384 => HashKind::Sha384,
             Self::EcdhNistp521 => HashKind::Sha512,
+            Self::Group14Sha1 => HashKind::Sha1,
             _ => HashKind::Sha256,
         }
     }
 
-    fn curve(self) -> Curve {
-        match self {
+    /// The curve of a method; group 14 is none.
+    fn curve(self) -> Option<Curve> {
+        Some(match self {
             Self::Mlkem768X25519Sha256 | Self::Curve25519Sha256 | Self::Curve25519Sha256LibSsh => {
                 Curve { algorithm: &X25519, public_len: X25519_LEN }
             }
             Self::EcdhNistp256 => Curve { algorithm: &ECDH_P256, public_len: 1 + 2 * 32 },
             Self::EcdhNistp384 => Curve { algorithm: &ECDH_P384, public_len: 1 + 2 * 48 },
             Self::EcdhNistp521 => Curve { algorithm: &ECDH_P521, public_len: 1 + 2 * 66 },
-        }
+            Self::Group14Sha256 | Self::Group14Sha1 => return None,
+        })
     }
 }
 
 /// The hash a key exchange method brings along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HashKind {
+    Sha1,
     Sha256,
     Sha384,
     Sha512,
@@ -120,6 +136,7 @@ pub(crate) enum HashKind {
 impl HashKind {
     fn algorithm(self) -> &'static digest::Algorithm {
         match self {
+            Self::Sha1 => &SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => &SHA256,
             Self::Sha384 => &SHA384,
             Self::Sha512 => &SHA512,
@@ -169,8 +186,13 @@ pub(crate) struct Exchange {
 
 /// The server's half: answers the client's public value.
 pub(crate) fn respond(algorithm: KexAlgorithm, client_public: &[u8]) -> Result<Exchange, KexError> {
-    let key = PrivateKey::generate(algorithm.curve().algorithm)?;
-    respond_with(algorithm, client_public, &key)
+    match algorithm.curve() {
+        Some(curve) => respond_with(algorithm, client_public, &PrivateKey::generate(curve.algorithm)?),
+        None => {
+            let key = Group14Key::generate()?;
+            Ok(Exchange { public: key.public(), secret: agree_in_group14(algorithm, &key, client_public)? })
+        }
+    }
 }
 
 fn respond_with(algorithm: KexAlgorithm, client_public: &[u8], key: &PrivateKey) -> Result<Exchange, KexError> {
@@ -193,37 +215,46 @@ fn respond_with(algorithm: KexAlgorithm, client_public: &[u8], key: &PrivateKey)
 /// The client's half, between its public value and the server's.
 pub(crate) struct ClientKex {
     algorithm: KexAlgorithm,
-    key: PrivateKey,
-    /// Only of the hybrid method.
-    mlkem: Option<DecapsulationKey>,
+    key: ClientKey,
+}
+
+enum ClientKey {
+    Curve(PrivateKey),
+    Hybrid(PrivateKey, DecapsulationKey),
+    Group14(Group14Key),
 }
 
 impl ClientKex {
     /// Makes the keys of one exchange and the public value to send.
     pub(crate) fn start(algorithm: KexAlgorithm) -> Result<(Self, Vec<u8>), KexError> {
-        let key = PrivateKey::generate(algorithm.curve().algorithm)?;
-        let mlkem = match algorithm {
-            KexAlgorithm::Mlkem768X25519Sha256 => Some(DecapsulationKey::generate(&ML_KEM_768)?),
-            _ => None,
+        let Some(curve) = algorithm.curve() else {
+            let key = Group14Key::generate()?;
+            let public = key.public();
+            return Ok((Self { algorithm, key: ClientKey::Group14(key) }, public));
         };
-        let mut public = match &mlkem {
-            Some(mlkem) => mlkem.encapsulation_key()?.key_bytes()?.as_ref().to_vec(),
-            None => Vec::new(),
-        };
-        public.extend_from_slice(key.compute_public_key()?.as_ref());
-        Ok((Self { algorithm, key, mlkem }, public))
+        let key = PrivateKey::generate(curve.algorithm)?;
+        let point = key.compute_public_key()?;
+        if algorithm != KexAlgorithm::Mlkem768X25519Sha256 {
+            return Ok((Self { algorithm, key: ClientKey::Curve(key) }, point.as_ref().to_vec()));
+        }
+        let mlkem = DecapsulationKey::generate(&ML_KEM_768)?;
+        let public = [mlkem.encapsulation_key()?.key_bytes()?.as_ref(), point.as_ref()].concat();
+        Ok((Self { algorithm, key: ClientKey::Hybrid(key, mlkem) }, public))
     }
 
     /// Takes the server's public value.
     pub(crate) fn finish(self, server_public: &[u8]) -> Result<SharedSecret, KexError> {
-        let Some(mlkem) = &self.mlkem else {
-            return agree(self.algorithm, &self.key, server_public, |secret| Ok(SharedSecret::from_number(secret)));
-        };
-        let (ciphertext, x25519_public) = split_hybrid(self.algorithm, server_public, MLKEM_CIPHERTEXT_LEN)?;
-        let mlkem_secret = mlkem.decapsulate(Ciphertext::from(ciphertext))?;
-        agree(self.algorithm, &self.key, x25519_public, |x25519_secret| {
-            Ok(hybrid_secret(mlkem_secret.as_ref(), x25519_secret))
-        })
+        match &self.key {
+            ClientKey::Curve(key) => {
+                agree(self.algorithm, key, server_public, |secret| Ok(SharedSecret::from_number(secret)))
+            }
+            ClientKey::Hybrid(key, mlkem) => {
+                let (ciphertext, point) = split_hybrid(self.algorithm, server_public, MLKEM_CIPHERTEXT_LEN)?;
+                let mlkem_secret = mlkem.decapsulate(Ciphertext::from(ciphertext))?;
+                agree(self.algorithm, key, point, |secret| Ok(hybrid_secret(mlkem_secret.as_ref(), secret)))
+            }
+            ClientKey::Group14(key) => agree_in_group14(self.algorithm, key, server_public),
+        }
     }
 }
 
@@ -246,7 +277,7 @@ fn agree<T>(
     peer: &[u8],
     use_secret: impl FnOnce(&[u8]) -> Result<T, KexError>,
 ) -> Result<T, KexError> {
-    let curve = algorithm.curve();
+    let curve = algorithm.curve().ok_or(KexError::InvalidPublicValue(algorithm))?;
     if peer.len() != curve.public_len {
         return Err(KexError::WrongLength { algorithm, got: peer.len(), wanted: curve.public_len });
     }
@@ -255,6 +286,11 @@ fn agree<T>(
     }
     let peer = UnparsedPublicKey::new(curve.algorithm, peer);
     agreement::agree(key, peer, KexError::InvalidPublicValue(algorithm), use_secret)
+}
+
+fn agree_in_group14(algorithm: KexAlgorithm, key: &Group14Key, peer: &[u8]) -> Result<SharedSecret, KexError> {
+    let secret = key.agree(peer).ok_or(KexError::InvalidPublicValue(algorithm))?;
+    Ok(SharedSecret::from_number(&secret))
 }
 
 fn split_hybrid(algorithm: KexAlgorithm, value: &[u8], mlkem_len: usize) -> Result<(&[u8], &[u8]), KexError> {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     self, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
-    EcdsaVerificationAlgorithm, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512,
-    RsaPublicKeyComponents, UnparsedPublicKey,
+    EcdsaVerificationAlgorithm, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use thiserror::Error;
@@ -266,6 +266,24 @@ impl PublicKey {
         if !self.accepts_algorithm(announced_algorithm) {
             return Err(SignatureError::AlgorithmRefused);
         }
+        self.verify_by(announced_algorithm, message, signature)
+    }
+
+    /// Checks a server's proof that it holds this host key, by the algorithm that was agreed on. That may be `ssh-rsa`, which
+    /// only a client that offered it can have agreed on.
+    pub(crate) fn verify_host_proof(
+        &self,
+        agreed_algorithm: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureError> {
+        if agreed_algorithm == SSH_RSA.as_bytes() && matches!(self.material, Material::Rsa { .. }) {
+            return self.verify_by(agreed_algorithm, message, signature);
+        }
+        self.verify(agreed_algorithm, message, signature)
+    }
+
+    fn verify_by(&self, announced_algorithm: &[u8], message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         let mut reader = Reader::new(signature);
         if reader.string()? != announced_algorithm {
             return Err(SignatureError::AlgorithmDiffers);
@@ -282,8 +300,8 @@ impl PublicKey {
             }
             Material::Rsa { modulus, exponent } => {
                 reader.end()?;
-                let sha512 = announced_algorithm == RSA_SHA2_512.as_bytes();
-                verify_rsa(modulus, exponent, sha512, message, signature)
+                let parameters = rsa_parameters(announced_algorithm).ok_or(SignatureError::AlgorithmRefused)?;
+                verify_rsa(modulus, exponent, parameters, message, signature)
             }
             Material::SkEd25519 { key, application } => {
                 let message = read_security_key_message(&mut reader, application, message)?;
@@ -377,16 +395,23 @@ fn verify_ecdsa(curve: EcdsaCurve, point: &[u8], message: &[u8], signature: &[u8
     UnparsedPublicKey::new(curve.verification(), point).verify(message, fixed).map_err(|_| SignatureError::Wrong)
 }
 
+fn rsa_parameters(algorithm: &[u8]) -> Option<&'static signature::RsaParameters> {
+    match std::str::from_utf8(algorithm).unwrap_or_default() {
+        RSA_SHA2_512 => Some(&RSA_PKCS1_2048_8192_SHA512),
+        RSA_SHA2_256 => Some(&RSA_PKCS1_2048_8192_SHA256),
+        SSH_RSA => Some(&RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY),
+        _ => None,
+    }
+}
+
 /// RFC 8332 §3. Some clients drop leading zeros of the signature, which OpenSSH puts back, and so do we.
 fn verify_rsa(
     modulus: &[u8],
     exponent: &[u8],
-    sha512: bool,
+    parameters: &signature::RsaParameters,
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), SignatureError> {
-    let parameters: &signature::RsaParameters =
-        if sha512 { &RSA_PKCS1_2048_8192_SHA512 } else { &RSA_PKCS1_2048_8192_SHA256 };
     let mut buffer = [0; RSA_SIGNATURE_MAX];
     let padded = buffer.get_mut(..modulus.len()).ok_or(SignatureError::Malformed)?;
     copy_right_aligned(signature, padded)?;

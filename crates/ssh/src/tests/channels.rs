@@ -2,7 +2,7 @@
 
 use super::message::Message;
 use super::pair::{Pair, Setup};
-use crate::{ChannelId, Event, OpenFailure, RECEIVE_WINDOW};
+use crate::{ChannelId, Event, OpenFailure, OpenFailureCode, RECEIVE_WINDOW};
 
 #[test]
 fn a_half_closed_channel_carries_bytes_the_other_way() {
@@ -74,7 +74,8 @@ fn a_refused_visitor_is_told_why() {
     let channel = pair.knock();
     pair.settle();
     let at_client = forwarded(&pair.client.event()).unwrap();
-    pair.client.connection.refuse(at_client, "connection refused").unwrap();
+    let code = OpenFailureCode::ConnectFailed;
+    pair.client.connection.refuse(at_client, code, "connection refused").unwrap();
     pair.settle();
     assert_eq!(
         pair.server.event(),

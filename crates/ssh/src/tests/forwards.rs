@@ -4,13 +4,14 @@ use proptest::prelude::*;
 
 use super::message::Message;
 use super::pair::{Pair, Random};
-use crate::{Arrival, Event, ForwardDenied, ReplyId};
+use crate::{Arrival, Event, ForwardDenied, RECEIVE_WINDOW, ReplyId};
 
 /// What the documents' commands send, and what no command sends: the engine has no opinion on an address.
 #[test]
 fn an_address_arrives_and_returns_byte_for_byte() {
     for address in [&b"localhost"[..], b"", b"*", b"127.0.0.1", b"0.0.0.0", b"::", b"\xff\xfe \0", &[b'a'; 20_000]] {
         let mut pair = Pair::new();
+        pair.client.go_deaf();
         pair.client_sends(Message::new(80).string("tcpip-forward").boolean(true).string(address).u32(10_080));
         let Event::ForwardRequest { reply, address: asked, port: 10_080 } = pair.server.event() else { panic!() };
         assert_eq!(asked, address);
@@ -19,11 +20,9 @@ fn an_address_arrives_and_returns_byte_for_byte() {
             Arrival { address: &asked, port: 10_080, originator: "[::ffff:192.0.2.7]:50123".parse().unwrap() };
         pair.server.connection.open_forwarded(arrival, pair.now).unwrap().unwrap();
         pair.settle();
-        let Event::ForwardedConnection { address: echoed, port, originator, .. } = pair.client.event() else {
-            panic!()
-        };
-        assert_eq!((&echoed[..], port), (address, 10_080));
-        assert_eq!(originator, (b"192.0.2.7".to_vec(), 50_123));
+        let announced = Message::new(90).string("forwarded-tcpip").u32(0).u32(RECEIVE_WINDOW).u32(32 * 1024);
+        let announced = announced.string(address).u32(10_080).string("192.0.2.7").u32(50_123);
+        assert_eq!(pair.client.heard(), [Message::new(81), announced]);
     }
 }
 
@@ -49,12 +48,12 @@ fn a_port_is_named_only_where_any_was_asked_for() {
 fn a_forward_is_taken_back_with_and_without_a_reply() {
     let mut pair = Pair::new();
     pair.client.go_deaf();
-    pair.client.connection.cancel_forward("localhost", 10_080).unwrap();
-    pair.settle();
+    pair.client_sends(Message::new(80).string("cancel-tcpip-forward").boolean(false).string("localhost").u32(10_080));
     let Event::ForwardCancel { reply, address, port: 10_080 } = pair.server.event() else { panic!() };
     assert_eq!(address, b"localhost");
     assert_eq!(answer(&mut pair, reply, Ok(None)), []);
-    pair.client_sends(Message::new(80).string("cancel-tcpip-forward").boolean(true).string("localhost").u32(10_080));
+    pair.client.connection.cancel_forward("localhost", 10_080).unwrap();
+    pair.settle();
     let Event::ForwardCancel { reply, .. } = pair.server.event() else { panic!() };
     assert_eq!(answer(&mut pair, reply, Ok(None)), [Message::new(81)]);
 }

@@ -16,7 +16,8 @@ fn every_combination_of_algorithms_logs_in_and_carries_bytes() {
                 seed += 1;
                 let mut setup = Setup { seed, pieces: Pieces::UpTo(400), ..Setup::default() };
                 setup.server.algorithms = Algorithms::default();
-                setup.client.algorithms = Algorithms { kex: vec![kex], ciphers: vec![cipher], macs: vec![mac] };
+                setup.client.algorithms =
+                    Algorithms { kex: vec![kex], ciphers: vec![cipher], macs: vec![mac], ..Algorithms::default() };
                 let mut pair = setup.log_in();
                 let (at_server, at_client) = pair.visit();
                 // Sizes around a cipher block, and one of several packets.

@@ -10,12 +10,19 @@
 //! | [`liveness`] | what happens as time goes by |
 //! | [`session`] | holding a client that wants a shell |
 //! | [`before_login`], [`after_login`] | attacks |
+//! | [`driven`] | a client whose driver is the test |
+//! | [`client_login`], [`client_channels`] | what such a client can do |
+//! | [`hostile_server`] | attacks on it |
 //! | [`mutation`] | every message mutated, and the fuzzers' corpus |
 
 mod after_login;
 mod before_login;
 mod channels;
+mod client_channels;
+mod client_login;
+mod driven;
 mod forwards;
+mod hostile_server;
 mod liveness;
 mod login;
 mod message;

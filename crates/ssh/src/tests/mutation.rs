@@ -84,6 +84,31 @@ fn mutated_packets_after_login_are_borne() {
     assert!(resident_bytes() < memory + MOST_MEMORY, "from {memory} to {} bytes", resident_bytes());
 }
 
+/// A server's words to a client that answers every question, mutated: see `targets::client_login` for what must hold.
+#[test]
+fn mutated_packets_of_a_server_are_borne() {
+    let mut random = Random(4);
+    let memory = resident_bytes();
+    // A body runs a whole connection.
+    for _ in 0..mutations() / 20 {
+        let mut stream = vec![random.next() as u8];
+        let mut say = |message: Message| {
+            stream.extend((message.0.len() as u16).to_be_bytes());
+            stream.extend(message.0);
+        };
+        for _ in 0..random.below(6) {
+            say(mutated(&server_in_login(), &mut random));
+        }
+        say(Message::new(52));
+        for _ in 0..random.below(12) {
+            say(mutated(&after_login(), &mut random));
+        }
+        targets::client_login(&stream);
+    }
+    logs_in();
+    assert!(resident_bytes() < memory + MOST_MEMORY, "from {memory} to {} bytes", resident_bytes());
+}
+
 fn mutations() -> u32 {
     std::env::var("ADIT_MUTATIONS").map_or(MUTATIONS, |count| count.parse().expect("ADIT_MUTATIONS is a number"))
 }
@@ -173,6 +198,21 @@ fn before_login() -> Vec<Message> {
         Message::new(7).u32(1).string("ext-info-in-auth@openssh.com").string("0"),
         Message::new(2).string("x"),
         Message::new(3).u32(1),
+    ]
+}
+
+/// Everything a server may say to a client that is to be let in.
+fn server_in_login() -> Vec<Message> {
+    let question = || Message::new(60).string("Login").string("").string("");
+    vec![
+        Message::new(51).names(&["publickey", "password", "keyboard-interactive"]).boolean(false),
+        Message::new(51).names(&["password"]).boolean(true),
+        Message::new(53).string("Beware").string("en"),
+        question().u32(2).string("Password: ").boolean(false).string("Code: ").boolean(true),
+        question().u32(0),
+        Message::new(60).string("change it").string(""),
+        Message::new(7).u32(1).string("server-sig-algs").string("ssh-ed25519,rsa-sha2-256"),
+        Message::new(2).string("x"),
     ]
 }
 

@@ -148,11 +148,13 @@ impl Setup {
             logins: Vec::new(),
             input: Buffer::new(),
         };
-        Pair {
+        let mut pair = Pair {
             server: end(Connection::server(&Arc::new(self.server), now), self.seed, self.accounts),
             client: end(Connection::client(&Arc::new(self.client), now), !self.seed, Vec::new()),
             now,
-        }
+        };
+        pair.client.connection.assume_forward("localhost", 10_080);
+        pair
     }
 
     /// Both ends are logged in.
@@ -281,6 +283,11 @@ impl End {
     /// The bytes of storage held for input and output.
     pub(super) fn storage(&mut self) -> usize {
         self.input.capacity() + self.connection.output_buffer().capacity()
+    }
+
+    /// Lets timers fire and tells what the connection has to say.
+    pub(super) fn wake(&mut self, now: Instant) {
+        self.handle_timeout(now);
     }
 
     /// Hands what was sent to the link, and what has crossed `from` to this end. Whether anything moved.

@@ -41,11 +41,11 @@ const NIST_VECTORS: [Vector; 3] = [
 ];
 
 fn private_key(algorithm: KexAlgorithm, bytes: &[u8]) -> PrivateKey {
-    PrivateKey::from_private_key(algorithm.curve().algorithm, bytes).unwrap()
+    PrivateKey::from_private_key(algorithm.curve().unwrap().algorithm, bytes).unwrap()
 }
 
 fn client(algorithm: KexAlgorithm, key: PrivateKey) -> ClientKex {
-    ClientKex { algorithm, key, mlkem: None }
+    ClientKex { algorithm, key: ClientKey::Curve(key) }
 }
 
 /// The secret without the length before it. The vectors have no leading zeros, so a sign byte is all that is added.
@@ -94,8 +94,9 @@ fn the_hybrid_agrees_as_another_implementation_does() {
     let client_public = vector.field("client_public");
     assert_eq!(client_public[MLKEM_PUBLIC_LEN..], *client_key.compute_public_key().unwrap().as_ref());
     let mlkem = DecapsulationKey::new(&ML_KEM_768, vector.field("decapsulation_key")).unwrap();
-    let secret =
-        ClientKex { algorithm, key: client_key, mlkem: Some(mlkem) }.finish(vector.field("server_public")).unwrap();
+    let secret = ClientKex { algorithm, key: ClientKey::Hybrid(client_key, mlkem) }
+        .finish(vector.field("server_public"))
+        .unwrap();
     assert_eq!(secret.encoded()[..4], [0, 0, 0, 32]);
     assert_eq!(secret.encoded()[4..], *vector.field("secret"));
 
@@ -103,13 +104,13 @@ fn the_hybrid_agrees_as_another_implementation_does() {
     let exchange = respond(algorithm, client_public).unwrap();
     let client_key = private_key(algorithm, &(0x60..0x80).collect::<Vec<u8>>());
     let mlkem = DecapsulationKey::new(&ML_KEM_768, vector.field("decapsulation_key")).unwrap();
-    let secret = ClientKex { algorithm, key: client_key, mlkem: Some(mlkem) }.finish(&exchange.public).unwrap();
+    let secret = ClientKex { algorithm, key: ClientKey::Hybrid(client_key, mlkem) }.finish(&exchange.public).unwrap();
     assert_eq!(secret.encoded(), exchange.secret.encoded());
 }
 
 #[test]
 fn both_sides_agree_on_a_new_secret_every_time() {
-    for algorithm in KexAlgorithm::ALL {
+    for algorithm in KexAlgorithm::ALL.into_iter().chain(KexAlgorithm::OLD) {
         let secrets = [(); 2].map(|()| {
             let (client, client_public) = ClientKex::start(algorithm).unwrap();
             let exchange = respond(algorithm, &client_public).unwrap();
@@ -242,14 +243,15 @@ fn each_method_brings_its_hash() {
     let kinds = KexAlgorithm::ALL.map(KexAlgorithm::hash_kind);
     use HashKind::{Sha256, Sha384, Sha512};
     assert_eq!(kinds, [Sha256, Sha256, Sha256, Sha256, Sha384, Sha512]);
+    assert_eq!(KexAlgorithm::OLD.map(KexAlgorithm::hash_kind), [Sha256, HashKind::Sha1]);
 }
 
 #[test]
 fn names_are_read_as_they_are_written() {
-    for algorithm in KexAlgorithm::ALL {
+    for algorithm in KexAlgorithm::ALL.into_iter().chain(KexAlgorithm::OLD) {
         assert_eq!(KexAlgorithm::from_name(algorithm.name().as_bytes()), Some(algorithm));
     }
-    for unknown in ["diffie-hellman-group14-sha1", "curve25519-sha25", "", "kex-strict-c-v00@openssh.com"] {
+    for unknown in ["diffie-hellman-group1-sha1", "curve25519-sha25", "", "kex-strict-c-v00@openssh.com"] {
         assert_eq!(KexAlgorithm::from_name(unknown.as_bytes()), None);
     }
 }
