@@ -3,8 +3,14 @@
 // A helper that finds the story broken ends it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agent;
+mod agent_model;
+mod allowance;
 mod half_close;
 mod host;
 mod login_gate;
+mod pool;
 mod port_model;
 mod port_table;
+mod socks5;
+mod tunnel;
