@@ -32,6 +32,28 @@ pub struct AccountSummary {
     pub account: Account,
     /// How many keys it has, expired ones too.
     pub key_count: u64,
+    /// Whether it can sign in with a password.
+    pub has_password: bool,
+}
+
+/// Which accounts to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountQuery {
+    /// Only those whose name has this in it.
+    pub text: Option<String>,
+    /// Without the first so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of the list of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPage {
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Those of this page, by name.
+    pub accounts: Vec<AccountSummary>,
 }
 
 /// An account to add.
@@ -104,6 +126,12 @@ pub enum ChangeAccountError {
         /// The tier asked for.
         tier: String,
     },
+    /// Nobody could administer the server any more.
+    #[error("{name:?} is the last administrator")]
+    LastAdministrator {
+        /// The account.
+        name: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,6 +144,12 @@ pub enum RemoveAccountError {
     #[error("there is no account {name:?}")]
     NoSuchAccount {
         /// The name asked for.
+        name: String,
+    },
+    /// Nobody could administer the server any more.
+    #[error("{name:?} is the last administrator")]
+    LastAdministrator {
+        /// The account.
         name: String,
     },
     /// The database failed.
@@ -131,24 +165,29 @@ impl Store {
     /// [`AddAccountError`]; nothing was added.
     pub async fn add_account(&self, new: NewAccount) -> Result<Account, AddAccountError> {
         let mut tx = self.db.change_directory("add an account").await?;
-        let now = tx.now().await?;
-        let added = tx
-            .fetch_optional(
-                "INSERT INTO accounts (name, tier, is_admin, created_at) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (name) DO NOTHING
-                 RETURNING id, name, tier, is_admin, disabled, created_at",
-                args![new.name.as_str(), new.tier.as_str(), new.is_admin, now],
-            )
-            .await;
-        let row = match added {
-            Ok(Some(row)) => row,
-            Ok(None) => return Err(AddAccountError::AccountExists { name: new.name }),
-            Err(error) if error.is_foreign_key_violation() => {
-                return Err(AddAccountError::NoSuchTier { tier: new.tier });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let account = account_from(&row)?;
+        let account = insert_account(&mut tx, new).await?;
+        tx.commit().await?;
+        Ok(account)
+    }
+
+    /// Adds an account, enabled and without keys, for the subject of an OpenID provider.
+    ///
+    /// # Errors
+    ///
+    /// [`AddAccountError`]; nothing was added. A subject that has an account already is a [`StoreError`]: the caller has looked.
+    pub async fn add_account_with_identity(
+        &self,
+        new: NewAccount,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Account, AddAccountError> {
+        let mut tx = self.db.change_directory("add an account").await?;
+        let account = insert_account(&mut tx, new).await?;
+        tx.execute(
+            "INSERT INTO oidc_identities (issuer, subject, account_id, created_at) VALUES ($1, $2, $3, $4)",
+            args![issuer, subject, account.id, account.created_at],
+        )
+        .await?;
         tx.commit().await?;
         Ok(account)
     }
@@ -170,14 +209,20 @@ impl Store {
     /// [`StoreError`] if the database fails.
     pub async fn list_accounts(&self) -> Result<Vec<AccountSummary>, StoreError> {
         let mut tx = self.db.read("list the accounts").await?;
-        tx.fetch_all(
-            "SELECT id, name, tier, is_admin, disabled, created_at,
-                    (SELECT COUNT(*) FROM keys WHERE keys.account_id = accounts.id) AS key_count
-             FROM accounts ORDER BY name",
-            args![],
-            |row| Ok(AccountSummary { account: account_from(row)?, key_count: row.get("key_count")? }),
-        )
-        .await
+        let everything = AccountQuery { text: None, offset: 0, limit: u32::MAX };
+        page_of(&mut tx, &everything).await
+    }
+
+    /// A page of the accounts, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn search_accounts(&self, query: &AccountQuery) -> Result<AccountPage, StoreError> {
+        let mut tx = self.db.read("search the accounts").await?;
+        let sql = "SELECT COUNT(*) AS total FROM accounts WHERE name LIKE $1 ESCAPE '!'";
+        let total = tx.fetch_one(sql, args![containing(query.text.as_deref())]).await?.get("total")?;
+        Ok(AccountPage { total, accounts: page_of(&mut tx, query).await? })
     }
 
     /// Changes the account called `name`; returns it as it now is.
@@ -187,6 +232,7 @@ impl Store {
     /// [`ChangeAccountError`]; nothing was changed.
     pub async fn change_account(&self, name: &str, change: AccountChange) -> Result<Account, ChangeAccountError> {
         let mut tx = self.db.change_directory("change an account").await?;
+        let was_administrator = has_administrator(&mut tx).await?;
         let changed = tx
             .fetch_optional(
                 "UPDATE accounts SET tier = COALESCE($2, tier), is_admin = COALESCE($3, is_admin),
@@ -205,6 +251,10 @@ impl Store {
             (Err(error), _) => return Err(error.into()),
         };
         let account = account_from(&row)?;
+        let loses_an_administrator = change.is_admin == Some(false) || change.disabled == Some(true);
+        if loses_an_administrator && was_administrator && !has_administrator(&mut tx).await? {
+            return Err(ChangeAccountError::LastAdministrator { name: account.name });
+        }
         tx.commit().await?;
         Ok(account)
     }
@@ -228,12 +278,72 @@ impl Store {
         };
         // The tables that refer to it cascade.
         tx.execute("DELETE FROM accounts WHERE id = $1", args![removed.account.id]).await?;
+        let administrated = removed.account.is_admin && !removed.account.disabled;
+        if administrated && !has_administrator(&mut tx).await? {
+            return Err(RemoveAccountError::LastAdministrator { name: removed.account.name });
+        }
         tx.commit().await?;
         Ok(removed)
     }
 }
 
-async fn account_named(tx: &mut Tx, name: &str) -> Result<Option<Account>, StoreError> {
+pub(crate) async fn insert_account(tx: &mut Tx, new: NewAccount) -> Result<Account, AddAccountError> {
+    let now = tx.now().await?;
+    let added = tx
+        .fetch_optional(
+            "INSERT INTO accounts (name, tier, is_admin, created_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (name) DO NOTHING
+             RETURNING id, name, tier, is_admin, disabled, created_at",
+            args![new.name.as_str(), new.tier.as_str(), new.is_admin, now],
+        )
+        .await;
+    match added {
+        Ok(Some(row)) => Ok(account_from(&row)?),
+        Ok(None) => Err(AddAccountError::AccountExists { name: new.name }),
+        Err(error) if error.is_foreign_key_violation() => Err(AddAccountError::NoSuchTier { tier: new.tier }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn page_of(tx: &mut Tx, query: &AccountQuery) -> Result<Vec<AccountSummary>, StoreError> {
+    tx.fetch_all(
+        "SELECT id, name, tier, is_admin, disabled, created_at,
+                (SELECT COUNT(*) FROM keys WHERE keys.account_id = accounts.id) AS key_count,
+                (SELECT COUNT(*) FROM credentials WHERE credentials.account_id = accounts.id) AS password_count
+         FROM accounts WHERE name LIKE $1 ESCAPE '!' ORDER BY name LIMIT $2 OFFSET $3",
+        args![containing(query.text.as_deref()), query.limit, query.offset],
+        |row| {
+            let has_password = row.get::<i64>("password_count")? > 0;
+            Ok(AccountSummary { account: account_from(row)?, key_count: row.get("key_count")?, has_password })
+        },
+    )
+    .await
+}
+
+/// A `LIKE` pattern, to be read with `ESCAPE '!'`, for texts that contain this one.
+pub(crate) fn containing(text: Option<&str>) -> String {
+    let mut pattern = String::from("%");
+    for c in text.unwrap_or_default().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+async fn has_administrator(tx: &mut Tx) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 AS found FROM accounts WHERE is_admin = TRUE AND disabled = FALSE LIMIT 1";
+    Ok(tx.fetch_optional(sql, args![]).await?.is_some())
+}
+
+pub(crate) async fn account_by_id(tx: &mut Tx, id: i64) -> Result<Option<Account>, StoreError> {
+    let sql = "SELECT id, name, tier, is_admin, disabled, created_at FROM accounts WHERE id = $1";
+    tx.fetch_optional(sql, args![id]).await?.as_ref().map(account_from).transpose()
+}
+
+pub(crate) async fn account_named(tx: &mut Tx, name: &str) -> Result<Option<Account>, StoreError> {
     let row = tx
         .fetch_optional(
             "SELECT id, name, tier, is_admin, disabled, created_at FROM accounts WHERE name = $1",

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::Store;
+use crate::accounts::containing;
 use crate::db::{Durability, Row, Tx, Value, args};
 use crate::error::StoreError;
 use crate::leases::{session_column, session_from};
@@ -52,8 +53,12 @@ pub struct AuditEvent {
 pub struct AuditQuery {
     /// Only those of the account with this id.
     pub account: Option<i64>,
+    /// Only those of accounts that had this name.
+    pub account_name: Option<String>,
     /// Only those of this kind.
     pub kind: Option<String>,
+    /// Only those with this in the account's name, the source or the detail. No index serves it: the whole log is read.
+    pub text: Option<String>,
     /// Only those that happened then or later.
     pub since: Option<UnixMillis>,
     /// Only those that come after the event with this id in the list: the last id of the page before.
@@ -65,7 +70,7 @@ pub struct AuditQuery {
 impl Default for AuditQuery {
     /// The newest hundred, whoever and whatever.
     fn default() -> Self {
-        Self { account: None, kind: None, since: None, before: None, limit: 100 }
+        Self { account: None, account_name: None, kind: None, text: None, since: None, before: None, limit: 100 }
     }
 }
 
@@ -118,29 +123,28 @@ impl Store {
             ($filter:literal) => {
                 concat!(
                     "SELECT id, at, kind, account_id, account_name, session, source, detail FROM audit_events ",
-                    "WHERE at >= $1 AND (at, id) < ($2, $3) ",
+                    "WHERE at >= $1 AND (at, id) < ($2, $3) AND ($5 = '%%' OR account_name LIKE $5 ESCAPE '!'",
+                    " OR source LIKE $5 ESCAPE '!' OR detail LIKE $5 ESCAPE '!') ",
                     $filter,
                     " ORDER BY at DESC, id DESC LIMIT $4"
                 )
             };
         }
         let since = query.since.unwrap_or(UnixMillis(i64::MIN));
-        let mut args = args![since, before_at, before_id, query.limit];
-        let sql = match (query.account, query.kind) {
-            (None, None) => newest_first!(""),
-            (Some(account), None) => {
-                args.push(account.into());
-                newest_first!("AND account_id = $5")
-            }
-            (None, Some(kind)) => {
-                args.push(kind.into());
-                newest_first!("AND kind = $5")
-            }
-            (Some(account), Some(kind)) => {
-                args.extend(args![account, kind]);
-                newest_first!("AND account_id = $5 AND kind = $6")
-            }
+        let mut args = args![since, before_at, before_id, query.limit, containing(query.text.as_deref())];
+        let by_id = query.account.map(Value::from);
+        let by_name = query.account_name.map(Value::from);
+        let sql = match (&by_id, &by_name, &query.kind) {
+            (None, None, None) => newest_first!(""),
+            (None, None, Some(_)) => newest_first!("AND kind = $6"),
+            (Some(_), None, None) => newest_first!("AND account_id = $6"),
+            (Some(_), None, Some(_)) => newest_first!("AND account_id = $6 AND kind = $7"),
+            (None, Some(_), None) => newest_first!("AND account_name = $6"),
+            (None, Some(_), Some(_)) => newest_first!("AND account_name = $6 AND kind = $7"),
+            (Some(_), Some(_), None) => newest_first!("AND account_id = $6 AND account_name = $7"),
+            (Some(_), Some(_), Some(_)) => newest_first!("AND account_id = $6 AND account_name = $7 AND kind = $8"),
         };
+        args.extend(by_id.into_iter().chain(by_name).chain(query.kind.map(Value::from)));
         tx.fetch_all(sql, args, event_from).await
     }
 

@@ -72,7 +72,7 @@ impl Db {
 }
 
 /// A transaction: dropped, it is rolled back.
-pub(crate) struct Tx {
+pub struct Tx {
     inner: Inner,
     doing: &'static str,
 }
@@ -156,7 +156,7 @@ impl Tx {
 
 /// A parameter of a statement. A missing value keeps its type, which PostgreSQL wants to know.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
     Int(Option<i64>),
     Text(Option<String>),
     Bytes(Vec<u8>),
@@ -213,7 +213,7 @@ macro_rules! args {
 pub(crate) use args;
 
 /// A row of a result.
-pub(crate) struct Row {
+pub struct Row {
     columns: Columns,
     doing: &'static str,
 }
@@ -236,7 +236,12 @@ impl Row {
         T::Err: std::error::Error + Send + Sync + 'static,
     {
         let text: Option<String> = self.get(name)?;
-        text.map(|text| text.parse()).transpose().map_err(|source| StoreError::new(self.doing, misfit(name, source)))
+        text.map(|text| text.parse()).transpose().map_err(|source| self.misfit(name, source))
+    }
+
+    /// The error for a value of the column `name` that means nothing to us.
+    pub(crate) fn misfit(&self, name: &str, source: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+        StoreError::new(self.doing, misfit(name, source))
     }
 }
 

@@ -1,7 +1,10 @@
-//! Remembers what must outlive the process: accounts, tiers, keys, registered ports, port leases and audit events.
+//! Remembers what must outlive the process: accounts, tiers, keys, registered ports, port leases, who is signed in at the
+//! dashboard and with what right, traffic by the minute, and audit events.
 //!
 //! The only room that speaks SQL. It decides nothing about SSH and checks no key: what a name may look like, whether
 //! a key is strong enough, and which port a session may ask for is settled before a call arrives here.
+//!
+//! The local agent has a store of its own, in a file of its own: [`agent`].
 //!
 //! # One interface, one suite, several databases
 //!
@@ -20,33 +23,48 @@
 //!   [`StoreError`] everywhere, with its cause beneath it.
 
 mod accounts;
+pub mod agent;
+mod api_tokens;
 mod audit;
+mod credentials;
 mod db;
 mod directory;
 mod error;
+mod invitations;
 mod keys;
 mod leases;
 mod ports;
 mod sqlite;
 mod tiers;
 mod time;
+mod token;
+mod traffic;
+mod web_sessions;
 
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 pub use accounts::{
-    Account, AccountChange, AccountSummary, AddAccountError, ChangeAccountError, NewAccount, RemoveAccountError,
-    RemovedAccount,
+    Account, AccountChange, AccountPage, AccountQuery, AccountSummary, AddAccountError, ChangeAccountError, NewAccount,
+    RemoveAccountError, RemovedAccount,
 };
+pub use api_tokens::{AddApiTokenError, ApiToken, NewApiToken};
 pub use audit::{AuditAccount, AuditEvent, AuditQuery, NewAuditEvent};
+pub use credentials::{Credential, SetPasswordError};
 pub use directory::Directory;
 pub use error::{OpenError, StoreError};
-pub use keys::{AddKeyError, Key, NewKey, RemoveKeyError};
+pub use invitations::{
+    AcceptInvitationError, AcceptedInvitation, AddInvitationError, Invitation, InvitationKind, NewInvitation,
+};
+pub use keys::{AddKeyError, ClaimKeyError, ClaimedKey, Key, NewKey, RemoveKeyError};
 pub use leases::{AcquireError, Fence, Lease, LeaseRequest, RenewError};
 pub use ports::{AddPortError, ChangePortError, NewPort, PortChange, RegisteredPort, RemovePortError, SharedPort};
 pub use tiers::{RemoveTierError, Tier, TierLimits};
 pub use time::UnixMillis;
+pub use token::TokenHash;
+pub use traffic::{Carried, PortTraffic, TrafficMinute};
+pub use web_sessions::{AddWebSessionError, NewWebSession, WebSession};
 
 /// How long a write, or opening, waits for another process that holds the database, unless told otherwise. The
 /// longest such wait in ordinary work is an administrator's command beside a running server: milliseconds.
@@ -82,7 +100,7 @@ impl Store {
     ///
     /// See [`OpenError`].
     pub async fn open_with_lock_wait(path: impl AsRef<Path>, lock_wait: Duration) -> Result<Self, OpenError> {
-        Ok(Self { db: db::Db::Sqlite(sqlite::open(path.as_ref(), lock_wait).await?) })
+        Ok(Self { db: db::Db::Sqlite(sqlite::open(path.as_ref(), lock_wait, &sqlite::JUMP_HOST).await?) })
     }
 
     /// An empty store that lives in memory and ends with its last clone: for tests and trials.
@@ -91,7 +109,7 @@ impl Store {
     ///
     /// [`OpenError::Database`] if SQLite itself fails.
     pub async fn open_in_memory() -> Result<Self, OpenError> {
-        Ok(Self { db: db::Db::Sqlite(sqlite::open_in_memory().await?) })
+        Ok(Self { db: db::Db::Sqlite(sqlite::open_in_memory(&sqlite::JUMP_HOST).await?) })
     }
 
     /// A number that every change to accounts, keys and tiers raises, so that a cache sees cheaply whether it must

@@ -5,9 +5,7 @@ use crate::Store;
 use crate::db::{Durability, Row, Tx, args};
 use crate::error::StoreError;
 use crate::time::UnixMillis;
-
-/// Length of a port's id before it is written as hex. Nobody guesses 128 random bits.
-const ID_BYTES: usize = 16;
+use crate::token::random_id;
 
 /// An entry of the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,10 +223,4 @@ fn port_from(row: &Row) -> Result<RegisteredPort, StoreError> {
         shared: row.get("shared")?,
         created_at: row.get("created_at")?,
     })
-}
-
-fn random_id() -> Option<String> {
-    let mut bytes = [0; ID_BYTES];
-    aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

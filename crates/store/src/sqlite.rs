@@ -16,10 +16,20 @@ use sqlx::{ConnectOptions as _, Connection as _, Sqlite, Transaction};
 use crate::db::Durability;
 use crate::error::{self, OpenError, StoreError, is_lock_conflict, sqlite_code, sqlite_extended_code};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
+/// What a file of ours is for. One for another purpose is another program's to the one who opens it.
+pub(crate) struct Purpose {
+    migrations: Migrator,
+    /// As `PRAGMA application_id` in the first migration sets it.
+    application_id: i64,
+}
 
-/// As `PRAGMA application_id` in the first migration sets it.
-const APPLICATION_ID: i64 = 0x6164_6974;
+/// The jump host's store.
+pub(crate) static JUMP_HOST: Purpose =
+    Purpose { migrations: sqlx::migrate!("./migrations/sqlite"), application_id: 0x6164_6974 };
+
+/// The local agent's store.
+pub(crate) static AGENT: Purpose =
+    Purpose { migrations: sqlx::migrate!("./migrations/agent-sqlite"), application_id: 0x6164_6961 };
 
 /// What every SQLite file begins with (<https://sqlite.org/fileformat2.html#magic_header_string>).
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -86,12 +96,12 @@ impl Pools {
 }
 
 /// See [`crate::Store::open`].
-pub(crate) async fn open(path: &Path, lock_wait: Duration) -> Result<Pools, OpenError> {
+pub(crate) async fn open(path: &Path, lock_wait: Duration, purpose: &'static Purpose) -> Result<Pools, OpenError> {
     // Connections are opened later too, when the working directory may be another.
     let path = std::path::absolute(path).map_err(|source| OpenError::Inaccessible { path: path.to_owned(), source })?;
     let begun = Instant::now();
     loop {
-        match open_once(&path, lock_wait).await {
+        match open_once(&path, lock_wait, purpose).await {
             Err(OpenError::Locked { .. }) if begun.elapsed() < lock_wait => {
                 tokio::time::sleep(OPEN_RETRY_PAUSE).await;
             }
@@ -101,7 +111,7 @@ pub(crate) async fn open(path: &Path, lock_wait: Duration) -> Result<Pools, Open
 }
 
 /// See [`crate::Store::open_in_memory`].
-pub(crate) async fn open_in_memory() -> Result<Pools, OpenError> {
+pub(crate) async fn open_in_memory(purpose: &'static Purpose) -> Result<Pools, OpenError> {
     let place = Path::new(":memory:");
     let options = SqliteConnectOptions::new().filename(place).in_memory(true);
     // Such a database is its connection, so there is exactly one, for reading too, and it never goes.
@@ -111,14 +121,14 @@ pub(crate) async fn open_in_memory() -> Result<Pools, OpenError> {
         .connect_with(options)
         .await
         .map_err(|cause| open_failed(place, Duration::ZERO, cause))?;
-    migrate(&pool, place, Duration::ZERO).await?;
+    migrate(&pool, place, Duration::ZERO, purpose).await?;
     Ok(Pools { writer: pool.clone(), readers: pool, place: Arc::from("memory") })
 }
 
-async fn open_once(path: &Path, lock_wait: Duration) -> Result<Pools, OpenError> {
+async fn open_once(path: &Path, lock_wait: Duration, purpose: &'static Purpose) -> Result<Pools, OpenError> {
     let blank = prepare_file(path)?;
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let found = if blank { Schema::None } else { inspect(path, lock_wait).await? };
+    let known = purpose.migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let found = if blank { Schema::None } else { inspect(path, lock_wait, purpose).await? };
     if let Schema::Version(found) = found
         && found > known
     {
@@ -131,7 +141,7 @@ async fn open_once(path: &Path, lock_wait: Duration) -> Result<Pools, OpenError>
     let writer = pool_of(1).connect_with(writing).await.map_err(failed)?;
     // A current schema is left alone, so that opening does not queue behind another process's write.
     if found != Schema::Version(known)
-        && let Err(error) = migrate(&writer, path, lock_wait).await
+        && let Err(error) = migrate(&writer, path, lock_wait, purpose).await
     {
         writer.close().await;
         return Err(error);
@@ -229,11 +239,11 @@ enum Schema {
 }
 
 /// Looks at the file through a read-only descriptor: is it sound, is it ours, how old is its schema.
-async fn inspect(path: &Path, lock_wait: Duration) -> Result<Schema, OpenError> {
+async fn inspect(path: &Path, lock_wait: Duration, purpose: &Purpose) -> Result<Schema, OpenError> {
     let failed = |cause| open_failed(path, lock_wait, cause);
     let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(lock_wait);
     let mut connection = options.connect().await.map_err(failed)?;
-    let found = inspect_with(&mut connection, path).await.map_err(|refusal| match refusal {
+    let found = inspect_with(&mut connection, path, purpose).await.map_err(|refusal| match refusal {
         Refusal::Told(error) => error,
         Refusal::Failed(cause) => failed(cause),
     });
@@ -253,7 +263,7 @@ impl From<sqlx::Error> for Refusal {
     }
 }
 
-async fn inspect_with(connection: &mut SqliteConnection, path: &Path) -> Result<Schema, Refusal> {
+async fn inspect_with(connection: &mut SqliteConnection, path: &Path, purpose: &Purpose) -> Result<Schema, Refusal> {
     // One snapshot: between two looks, another process may fill a new file.
     let mut snapshot = connection.begin().await?;
     let checked: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *snapshot).await?;
@@ -261,7 +271,7 @@ async fn inspect_with(connection: &mut SqliteConnection, path: &Path) -> Result<
         return Err(Refusal::Told(corrupt(path, &checked)));
     }
     let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *snapshot).await?;
-    if application == APPLICATION_ID {
+    if application == purpose.application_id {
         let found: Option<i64> =
             sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut *snapshot).await?;
         return Ok(Schema::Version(found.unwrap_or(0)));
@@ -276,11 +286,16 @@ async fn inspect_with(connection: &mut SqliteConnection, path: &Path) -> Result<
 
 /// All missing migrations in one transaction that holds the right to write: two processes that start together do not
 /// both migrate, and a failure leaves the schema as it was.
-async fn migrate(writer: &SqlitePool, path: &Path, lock_wait: Duration) -> Result<(), OpenError> {
+async fn migrate(
+    writer: &SqlitePool,
+    path: &Path,
+    lock_wait: Duration,
+    purpose: &'static Purpose,
+) -> Result<(), OpenError> {
     let failed = |cause| open_failed(path, lock_wait, cause);
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     // Not `run`: its future is not `Send` for a borrowed connection ("`Acquire` is not general enough").
-    match MIGRATIONS.run_direct(None, &mut *tx, false).await {
+    match purpose.migrations.run_direct(None, &mut *tx, false).await {
         Ok(()) => tx.commit().await.map_err(failed),
         Err(MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) if is_plain(&cause) => {
             Err(failed(cause))

@@ -13,6 +13,12 @@ impl UnixMillis {
     pub fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(later.as_millis()).unwrap_or(i64::MAX)))
     }
+
+    /// This moment less `earlier`; a time before the start of the scale is its start.
+    #[must_use]
+    pub fn before(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(earlier.as_millis()).unwrap_or(i64::MAX)))
+    }
 }
 
 /// Cuts off what is finer than a millisecond; a time off the scale is the scale's end.

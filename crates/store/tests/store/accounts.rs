@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use adit_store::{
-    AccountChange, AddAccountError, ChangeAccountError, NewAccount, NewPort, RemoveAccountError, RemoveTierError,
-    RenewError, Tier, TierLimits, UnixMillis,
+    AccountChange, AccountQuery, AddAccountError, ChangeAccountError, NewAccount, NewPort, RemoveAccountError,
+    RemoveTierError, RenewError, Tier, TierLimits, UnixMillis,
 };
 
 use crate::harness::{Database, LONG, an_hour_ago, ask, in_an_hour, join, key, on_every_database};
@@ -16,6 +16,8 @@ on_every_database!(
     a_change_leaves_the_rest_alone,
     removing_an_account_takes_all_it_had_and_nothing_else,
     an_id_is_never_given_twice,
+    accounts_are_searched_in_pages,
+    the_last_administrator_stays,
     a_new_store_knows_three_tiers,
     a_tier_in_use_stays,
     every_change_raises_the_generation_and_nothing_else_does,
@@ -224,4 +226,49 @@ async fn the_clock_is_the_clock(database: Database) {
     let after = UnixMillis::from(SystemTime::now());
     // One more on both sides: the database may round where we cut.
     assert!(before.0 - 1 <= told.0 && told.0 <= after.0 + 1, "{before:?} {told:?} {after:?}");
+}
+
+async fn accounts_are_searched_in_pages(database: Database) {
+    let store = database.open().await;
+    for name in ["alice", "bob_1", "bob_2", "bobx3", "carol"] {
+        join(&store, name).await;
+    }
+    let carol = store.account("carol").await.unwrap().unwrap();
+    store.set_password(carol.id, "$one", None).await.unwrap();
+    let search = async |text: Option<&str>, offset, limit| {
+        let query = AccountQuery { text: text.map(str::to_owned), offset, limit };
+        let page = store.search_accounts(&query).await.unwrap();
+        let names: Vec<_> = page.accounts.into_iter().map(|row| (row.account.name, row.has_password)).collect();
+        (page.total, names)
+    };
+    let without = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), false)).collect::<Vec<_>>();
+    assert_eq!(search(None, 0, 2).await, (5, without(&["alice", "bob_1"])));
+    assert_eq!(search(None, 4, 2).await, (5, vec![("carol".to_owned(), true)]));
+    assert_eq!(search(Some("bob"), 1, 9).await, (3, without(&["bob_2", "bobx3"])));
+    assert_eq!(search(Some("b_"), 0, 9).await, (2, without(&["bob_1", "bob_2"])), "no pattern of its own");
+    assert_eq!(search(Some("%"), 0, 9).await, (0, without(&[])));
+}
+
+async fn the_last_administrator_stays(database: Database) {
+    let store = database.open().await;
+    let admin = |name: &str| NewAccount { name: name.to_owned(), tier: "pro".to_owned(), is_admin: true };
+    store.add_account(admin("root")).await.unwrap();
+    join(&store, "alice").await;
+    let demote = || AccountChange { is_admin: Some(false), ..AccountChange::default() };
+    let disable = || AccountChange { disabled: Some(true), ..AccountChange::default() };
+    for change in [demote(), disable()] {
+        let refused = store.change_account("root", change).await.unwrap_err();
+        assert!(matches!(refused, ChangeAccountError::LastAdministrator { .. }), "{refused:?}");
+    }
+    let refused = store.remove_account("root").await.unwrap_err();
+    assert!(matches!(refused, RemoveAccountError::LastAdministrator { .. }), "{refused:?}");
+    let root = store.account("root").await.unwrap().unwrap();
+    assert!(root.is_admin && !root.disabled);
+    store.change_account("alice", disable()).await.unwrap();
+
+    store.add_account(admin("other")).await.unwrap();
+    store.change_account("root", disable()).await.unwrap();
+    store.remove_account("root").await.unwrap();
+    let refused = store.remove_account("other").await.unwrap_err();
+    assert!(matches!(refused, RemoveAccountError::LastAdministrator { .. }), "{refused:?}");
 }

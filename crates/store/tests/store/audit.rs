@@ -8,6 +8,7 @@ on_every_database!(
     an_event_is_found_as_it_was_appended,
     the_newest_come_first,
     filters_narrow_and_combine,
+    a_text_is_found_wherever_it_stands,
     pages_join_without_gap_or_overlap,
     an_event_outlives_its_account,
     pruning_takes_the_old_and_leaves_the_rest,
@@ -83,10 +84,30 @@ async fn filters_narrow_and_combine(database: Database) {
     assert_eq!(times(&store, AuditQuery { account: Some(alice.id), ..all() }).await, [5, 3, 1]);
     assert_eq!(times(&store, AuditQuery { kind: login(), ..all() }).await, [5, 4, 2, 1]);
     assert_eq!(times(&store, AuditQuery { since: Some(UnixMillis(3)), ..all() }).await, [5, 4, 3]);
+    let named = |name: &str| AuditQuery { account_name: Some(name.to_owned()), ..all() };
+    assert_eq!(times(&store, named("alice")).await, [5, 3, 1]);
+    assert_eq!(times(&store, AuditQuery { kind: login(), ..named("bob") }).await, [2]);
+    assert_eq!(times(&store, AuditQuery { account: Some(alice.id), ..named("bob") }).await, [0; 0]);
     let both = AuditQuery { account: Some(alice.id), kind: login(), ..all() };
     assert_eq!(times(&store, both.clone()).await, [5, 1]);
     assert_eq!(times(&store, AuditQuery { since: Some(UnixMillis(2)), ..both }).await, [5]);
     assert_eq!(times(&store, AuditQuery { kind: Some("log%".to_owned()), ..all() }).await, [0; 0]);
+}
+
+async fn a_text_is_found_wherever_it_stands(database: Database) {
+    let store = database.open().await;
+    let alice = join(&store, "alice").await;
+    let from = NewAuditEvent { source: Some("192.0.2.7:5000".parse().unwrap()), ..event(2, "login") };
+    let told = NewAuditEvent { detail: r#"{"port":10080,"rate":"5%"}"#.to_owned(), ..event(3, "kick") };
+    store.append_audit_events(vec![of(&alice, event(1, "login")), from, told]).await.unwrap();
+    let text = |text: &str| AuditQuery { text: Some(text.to_owned()), ..AuditQuery::default() };
+    assert_eq!(times(&store, text("lic")).await, [1]);
+    assert_eq!(times(&store, text("192.0.2.7")).await, [2]);
+    assert_eq!(times(&store, text("10080")).await, [3]);
+    assert_eq!(times(&store, text("5%")).await, [3]);
+    assert_eq!(times(&store, text("1%0")).await, [0; 0], "no pattern of its own");
+    assert_eq!(times(&store, AuditQuery { kind: Some("login".to_owned()), ..text("10080") }).await, [0; 0]);
+    assert_eq!(times(&store, text("")).await, [3, 2, 1]);
 }
 
 async fn pages_join_without_gap_or_overlap(database: Database) {

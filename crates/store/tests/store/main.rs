@@ -4,9 +4,12 @@
 mod harness;
 
 mod accounts;
+mod agent;
 mod audit;
 mod keys;
 mod leases;
 mod ports;
+mod sign_in;
 mod sqlite_file;
 mod together;
+mod traffic;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use adit_store::{OpenError, Store};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
@@ -172,7 +173,7 @@ async fn a_newer_schema_is_left_alone() {
     .unwrap();
     newer.close().await.unwrap();
     let error = refused(&folder).await;
-    assert!(matches!(error, OpenError::Newer { found: 999, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 2, .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -279,6 +280,27 @@ async fn a_start_cut_off_before_the_schema_is_made_up_for() {
     options.journal_mode(SqliteJournalMode::Wal).connect().await.unwrap().close().await.unwrap();
     assert!(fs::metadata(database.path()).unwrap().len() > 0);
     join(&database.open().await, "alice").await;
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_keeps_all_it_has() {
+    let migrations = tempfile::tempdir().unwrap();
+    let first = "0001_first.sql";
+    let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite").join(first);
+    fs::copy(released, migrations.path().join(first)).unwrap();
+    let database = Database::sqlite_file();
+    let mut old = raw(&database.path()).await;
+    Migrator::new(migrations.path()).await.unwrap().run_direct(None, &mut old, false).await.unwrap();
+    let alice = "INSERT INTO accounts (name, tier, is_admin, created_at) VALUES ('alice', 'plus', TRUE, 7)";
+    sqlx::raw_sql(alice).execute(&mut old).await.unwrap();
+    old.close().await.unwrap();
+
+    let store = database.open().await;
+    let alice = store.account("alice").await.unwrap().unwrap();
+    assert_eq!((alice.tier.as_str(), alice.is_admin, alice.created_at.0), ("plus", true, 7));
+    store.set_password(alice.id, "$one", None).await.unwrap();
+    store.close().await;
+    assert!(database.open().await.credential("alice").await.unwrap().unwrap().phc.is_some());
 }
 
 #[tokio::test]

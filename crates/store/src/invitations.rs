@@ -1,0 +1,345 @@
+//! Invitations: a secret link that makes one account, or gives one its password. Each works once.
+
+use std::time::Duration;
+
+use crate::Store;
+use crate::accounts::{Account, AddAccountError, NewAccount, account_by_id, insert_account};
+use crate::credentials::{end_sessions, write_password};
+use crate::db::{Durability, Row, Tx, args};
+use crate::error::StoreError;
+use crate::time::UnixMillis;
+use crate::token::{TokenHash, random_id};
+
+/// What accepting it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvitationKind {
+    /// Makes an account.
+    Account {
+        /// Its name, where the guest may not choose one.
+        name: Option<String>,
+        /// Its tier.
+        tier: String,
+        /// Whether it may administer the server.
+        is_admin: bool,
+    },
+    /// Makes the account that administers a new server. A new one of these revokes those before it.
+    FirstAdministrator {
+        /// Its tier.
+        tier: String,
+    },
+    /// Sets the password of an account that is there. A new one revokes those before it for the same account.
+    PasswordReset {
+        /// The account.
+        account: Account,
+    },
+}
+
+const ACCOUNT: &str = "invitation";
+const FIRST_ADMINISTRATOR: &str = "first-administrator";
+const PASSWORD_RESET: &str = "password-reset";
+
+impl InvitationKind {
+    /// Its stable name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Account { .. } => ACCOUNT,
+            Self::FirstAdministrator { .. } => FIRST_ADMINISTRATOR,
+            Self::PasswordReset { .. } => PASSWORD_RESET,
+        }
+    }
+}
+
+/// An invitation to add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewInvitation {
+    /// Of the token in the link.
+    pub token_hash: TokenHash,
+    /// What it is for.
+    pub kind: InvitationKind,
+    /// Who made it; nobody where the server itself or its command line did.
+    pub created_by: Option<String>,
+    /// How long it can be accepted.
+    pub lifetime: Duration,
+}
+
+/// An invitation as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Random; tells invitations apart without opening any.
+    pub id: String,
+    /// What it is for.
+    pub kind: InvitationKind,
+    /// Who made it.
+    pub created_by: Option<String>,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// From then on it cannot be accepted.
+    pub expires_at: UnixMillis,
+}
+
+/// Why an invitation was not added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddInvitationError {
+    /// The name is taken.
+    #[error("there is already an account {name:?}")]
+    AccountExists {
+        /// The name.
+        name: String,
+    },
+    /// There is no such tier, or no such account any more.
+    #[error("the tier or the account of the invitation is not there")]
+    NoSuchTarget,
+    /// The system has no random numbers to make an id from.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An invitation that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedInvitation {
+    /// What it was.
+    pub invitation: Invitation,
+    /// The account that was made, or whose password was set.
+    pub account: Account,
+}
+
+/// Why an invitation was not accepted. It can be accepted still.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptInvitationError {
+    /// Never there, used, revoked or over: nobody is told which.
+    #[error("there is no such invitation")]
+    NoSuchInvitation,
+    /// It is for another name than the one given.
+    #[error("the invitation is for another account")]
+    OtherName,
+    /// The name is taken.
+    #[error("there is already an account {name:?}")]
+    AccountExists {
+        /// The name.
+        name: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+macro_rules! select_invitations {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, kind, account_id, account_name, tier, is_admin, created_by, created_at, expires_at
+             FROM invitations ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Adds an invitation.
+    ///
+    /// # Errors
+    ///
+    /// [`AddInvitationError`]; nothing was added.
+    pub async fn add_invitation(&self, new: NewInvitation) -> Result<Invitation, AddInvitationError> {
+        let id = random_id().ok_or(AddInvitationError::NoRandomness)?;
+        let mut tx = self.db.write(Durability::Synced, "add an invitation").await?;
+        let now = tx.now().await?;
+        let (account, name, tier, is_admin) = match &new.kind {
+            InvitationKind::Account { name, tier, is_admin } => (None, name.clone(), Some(tier.clone()), *is_admin),
+            InvitationKind::FirstAdministrator { tier } => (None, None, Some(tier.clone()), true),
+            InvitationKind::PasswordReset { account } => (Some(account.id), None, None, account.is_admin),
+        };
+        if let Some(name) = &name
+            && tx
+                .fetch_optional("SELECT 1 AS found FROM accounts WHERE name = $1", args![name.as_str()])
+                .await?
+                .is_some()
+        {
+            return Err(AddInvitationError::AccountExists { name: name.clone() });
+        }
+        revoke_like(&mut tx, &new.kind).await?;
+        let added = tx
+            .execute(
+                "INSERT INTO invitations (id, token_hash, kind, account_id, account_name, tier, is_admin, created_by,
+                                          created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                args![
+                    id.as_str(),
+                    new.token_hash,
+                    new.kind.name(),
+                    account,
+                    name,
+                    tier,
+                    is_admin,
+                    new.created_by.clone(),
+                    now,
+                    now.after(new.lifetime),
+                ],
+            )
+            .await;
+        match added {
+            Ok(_) => tx.commit().await?,
+            Err(error) if error.is_foreign_key_violation() => return Err(AddInvitationError::NoSuchTarget),
+            Err(error) => return Err(error.into()),
+        }
+        let (kind, created_by) = (new.kind, new.created_by);
+        Ok(Invitation { id, kind, created_by, created_at: now, expires_at: now.after(new.lifetime) })
+    }
+
+    /// The invitation of a token, if it can be accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn invitation(&self, token: TokenHash) -> Result<Option<Invitation>, StoreError> {
+        let mut tx = self.db.read("look up an invitation").await?;
+        invitation_of(&mut tx, token).await
+    }
+
+    /// Those that can be accepted, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn list_invitations(&self) -> Result<Vec<Invitation>, StoreError> {
+        let mut tx = self.db.read("list the invitations").await?;
+        let now = tx.now().await?;
+        let sql = select_invitations!("WHERE expires_at > $1 ORDER BY created_at DESC, id");
+        let rows = tx.fetch_all(sql, args![now], stored_from).await?;
+        let mut invitations = Vec::with_capacity(rows.len());
+        for stored in rows {
+            invitations.extend(with_account(&mut tx, stored).await?);
+        }
+        Ok(invitations)
+    }
+
+    /// Revokes an invitation; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn remove_invitation(&self, id: &str) -> Result<bool, StoreError> {
+        let mut tx = self.db.write(Durability::Synced, "revoke an invitation").await?;
+        let removed = tx.execute("DELETE FROM invitations WHERE id = $1", args![id]).await?;
+        tx.commit().await?;
+        Ok(removed > 0)
+    }
+
+    /// Revokes the links for a first administrator; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn remove_first_administrator_invitations(&self) -> Result<u64, StoreError> {
+        let mut tx = self.db.write(Durability::Synced, "revoke the first administrator's link").await?;
+        let removed = tx.execute("DELETE FROM invitations WHERE kind = $1", args![FIRST_ADMINISTRATOR]).await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+
+    /// Uses an invitation up: makes the account `name` with the password, or sets the password of the account it is for and ends that
+    /// account's web sessions. All of it happens or nothing, so no link works twice.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptInvitationError`]; nothing was changed.
+    pub async fn accept_invitation(
+        &self,
+        token: TokenHash,
+        name: &str,
+        phc: &str,
+    ) -> Result<AcceptedInvitation, AcceptInvitationError> {
+        let mut tx = self.db.change_directory("accept an invitation").await?;
+        let invitation = invitation_of(&mut tx, token).await?.ok_or(AcceptInvitationError::NoSuchInvitation)?;
+        let make = |tier: &str, is_admin| NewAccount { name: name.to_owned(), tier: tier.to_owned(), is_admin };
+        let account = match &invitation.kind {
+            InvitationKind::Account { name: Some(meant), .. } if meant != name => {
+                return Err(AcceptInvitationError::OtherName);
+            }
+            InvitationKind::PasswordReset { account } if account.name != name => {
+                return Err(AcceptInvitationError::OtherName);
+            }
+            InvitationKind::Account { tier, is_admin, .. } => insert_account(&mut tx, make(tier, *is_admin)).await?,
+            InvitationKind::FirstAdministrator { tier } => insert_account(&mut tx, make(tier, true)).await?,
+            InvitationKind::PasswordReset { account } => {
+                end_sessions(&mut tx, account.id, None).await?;
+                account.clone()
+            }
+        };
+        write_password(&mut tx, account.id, phc).await?;
+        revoke_like(&mut tx, &invitation.kind).await?;
+        tx.execute("DELETE FROM invitations WHERE token_hash = $1", args![token]).await?;
+        tx.commit().await?;
+        Ok(AcceptedInvitation { invitation, account })
+    }
+}
+
+impl From<AddAccountError> for AcceptInvitationError {
+    fn from(error: AddAccountError) -> Self {
+        match error {
+            AddAccountError::AccountExists { name } => Self::AccountExists { name },
+            // A tier takes its invitations along, so this one went with it in this very moment.
+            AddAccountError::NoSuchTier { .. } => Self::NoSuchInvitation,
+            AddAccountError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Of some kinds only one link is good at a time.
+async fn revoke_like(tx: &mut Tx, kind: &InvitationKind) -> Result<(), StoreError> {
+    match kind {
+        InvitationKind::Account { .. } => return Ok(()),
+        InvitationKind::FirstAdministrator { .. } => {
+            tx.execute("DELETE FROM invitations WHERE kind = $1", args![FIRST_ADMINISTRATOR]).await?
+        }
+        InvitationKind::PasswordReset { account } => {
+            tx.execute("DELETE FROM invitations WHERE account_id = $1", args![account.id]).await?
+        }
+    };
+    Ok(())
+}
+
+async fn invitation_of(tx: &mut Tx, token: TokenHash) -> Result<Option<Invitation>, StoreError> {
+    let now = tx.now().await?;
+    let sql = select_invitations!("WHERE token_hash = $1 AND expires_at > $2");
+    match tx.fetch_optional(sql, args![token, now]).await? {
+        Some(row) => with_account(tx, stored_from(&row)?).await,
+        None => Ok(None),
+    }
+}
+
+/// A row whose account is still a number.
+struct Stored {
+    invitation: Invitation,
+    reset_of: Option<i64>,
+}
+
+fn stored_from(row: &Row) -> Result<Stored, StoreError> {
+    let kind: String = row.get("kind")?;
+    let tier = row.get::<Option<String>>("tier")?.unwrap_or_default();
+    let kind = if kind == FIRST_ADMINISTRATOR {
+        InvitationKind::FirstAdministrator { tier }
+    } else {
+        InvitationKind::Account { name: row.get("account_name")?, tier, is_admin: row.get("is_admin")? }
+    };
+    let invitation = Invitation {
+        id: row.get("id")?,
+        kind,
+        created_by: row.get("created_by")?,
+        created_at: row.get("created_at")?,
+        expires_at: row.get("expires_at")?,
+    };
+    Ok(Stored { invitation, reset_of: row.get("account_id")? })
+}
+
+/// Fills in the account of a reset. Its row cannot outlive the account, so `None` is for a database without snapshots only.
+async fn with_account(tx: &mut Tx, stored: Stored) -> Result<Option<Invitation>, StoreError> {
+    let Stored { mut invitation, reset_of } = stored;
+    let Some(id) = reset_of else { return Ok(Some(invitation)) };
+    let Some(account) = account_by_id(tx, id).await? else { return Ok(None) };
+    invitation.kind = InvitationKind::PasswordReset { account };
+    Ok(Some(invitation))
+}
