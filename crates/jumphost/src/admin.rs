@@ -5,30 +5,47 @@
 //! Times are Unix milliseconds. Text that a peer or a member wrote comes escaped ([`Printable`](adit_core::Printable)).
 
 mod accounts;
+mod claim;
 mod events;
+mod health;
+mod invitations;
 mod keys;
 mod live;
+mod tiers;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adit_core::Printable;
+use adit_core::{AccountId, AccountName, Printable};
 use adit_store::{Account, NewAuditEvent, Store, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::audit::{self, Fact, Subject};
+use crate::data_dir::DataDir;
 use crate::error_chain;
 use crate::shared::Shared;
 
 pub use accounts::{
-    AccountAdd, AccountAddError, AccountList, AccountRemove, AccountRemoved, AccountView, DEFAULT_TIER,
+    AccountAdd, AccountAddError, AccountChange, AccountChangeError, AccountList, AccountPage, AccountRemove,
+    AccountRemoveError, AccountRemoved, AccountSearch, AccountView, DEFAULT_TIER,
 };
-pub use events::{AuditList, AuditView};
-pub use keys::{KeyAdd, KeyAddError, KeyList, KeyRemove, KeyRemoveError, KeyRemoved, KeyView};
-pub use live::{Kick, KickError, Kicked, PortList, PortView, SessionList, SessionView};
+pub use claim::{
+    CLAIM_NAMESPACE, ClaimStatement, KeyClaim, KeyClaimError, KeyClaimStatement, KeyClaimStatementError, KeyClaimed,
+    sign_command,
+};
+pub use events::{AuditList, AuditPage, AuditSearch, AuditView, csv_header};
+pub use health::{Health, HealthView, NotRunning, SettingView, Settings};
+pub use invitations::{
+    FirstAdministrator, InvitationAdd, InvitationAddError, InvitationList, InvitationMade, InvitationRemove,
+    InvitationRemoveError, InvitationRemoved, InvitationView, PasswordLink,
+};
+pub use keys::{KeyAdd, KeyAddError, KeyList, KeyRemove, KeyRemoveError, KeyRemoved, KeyTermsError, KeyView};
+pub use live::{Kick, KickError, Kicked, PortList, PortView, SessionList, SessionPage, SessionSearch, SessionView};
+pub use tiers::{LimitChange, TierList, TierRemove, TierRemoveError, TierRemoved, TierSet, TierSetError, TierView};
 
 /// An operation: its value is the question.
 pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
@@ -52,6 +69,12 @@ pub enum FaultKind {
     NotFound,
     /// It contradicts what is there.
     Conflict,
+    /// The caller has to prove first who they are.
+    SignedOut,
+    /// The caller has not the right to it.
+    Forbidden,
+    /// It was asked too often; later it may be done.
+    TooMany,
     /// It is our side that failed.
     Internal,
 }
@@ -63,6 +86,11 @@ pub trait Fault: std::error::Error + 'static {
 
     /// Its stable name, for programs.
     fn code(&self) -> &'static str;
+
+    /// After which time the same question may be asked again, where that is known.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The store failed; nothing else can go wrong with a list.
@@ -107,24 +135,45 @@ impl Fault for AccountLookupError {
     }
 }
 
-const STORE_FAILED: &str = "store-failed";
+pub(crate) const STORE_FAILED: &str = "store-failed";
 
 /// The right to administer a jump host. Clones share it.
 #[derive(Clone)]
 pub struct Admin {
     store: Store,
-    running: Option<Arc<Shared>>,
+    place: Place,
+    by: Option<Actor>,
+}
+
+/// Who uses the right: somebody at the dashboard. At the command line it is whoever may open the folder, and has no name.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    pub(crate) name: AccountName,
+    pub(crate) client: SocketAddr,
+}
+
+/// Where an administrator's operations act.
+#[derive(Clone)]
+enum Place {
+    /// In a server: on its store, and at once.
+    Server(Arc<Shared>),
+    /// On the data folder of a server that does not run, and cannot start as long as this holds the folder's lock.
+    Folder(Arc<DataDir>),
 }
 
 impl Admin {
     pub(crate) fn running(shared: Arc<Shared>) -> Self {
-        Self { store: shared.store.clone(), running: Some(shared) }
+        Self { store: shared.store.clone(), place: Place::Server(shared), by: None }
     }
 
-    /// For a store that no running server uses; the caller holds the folder's lock.
+    pub(crate) fn acting(shared: Arc<Shared>, by: Actor) -> Self {
+        Self { by: Some(by), ..Self::running(shared) }
+    }
+
+    /// For a data folder that no running server uses, and its store.
     #[must_use]
-    pub fn offline(store: Store) -> Self {
-        Self { store, running: None }
+    pub fn offline(store: Store, data: DataDir) -> Self {
+        Self { store, place: Place::Folder(Arc::new(data)), by: None }
     }
 
     /// Runs one operation.
@@ -135,6 +184,13 @@ impl Admin {
         operation.run(self).await
     }
 
+    fn server(&self) -> Option<&Arc<Shared>> {
+        match &self.place {
+            Place::Server(shared) => Some(shared),
+            Place::Folder(_) => None,
+        }
+    }
+
     async fn account(&self, name: &str) -> Result<Account, AccountLookupError> {
         let account = self.store.account(name).await?;
         account.ok_or_else(|| AccountLookupError::NoSuchAccount(name.to_owned()))
@@ -143,18 +199,28 @@ impl Admin {
     /// Makes a change of the directory act now. The change itself is done, so a failure here is no failure of the operation:
     /// the directory's own poll will see it.
     async fn follow_change(&self) {
-        if let Some(shared) = &self.running
-            && let Err(error) = shared.directory.refresh(&shared.registry).await
-        {
-            tracing::error!(error = error_chain(&error), "a change was stored and acts with a delay");
+        if let Some(shared) = self.server() {
+            shared.follow_directory().await;
         }
     }
 
     /// Keeps a fact. With a server it goes the way of all facts; without one it is written before the command ends.
     async fn record(&self, subject: Subject, fact: &Fact) {
-        match &self.running {
+        let subject = match &self.by {
+            Some(actor) => subject.by(actor.name.clone(), actor.client),
+            None => subject,
+        };
+        match self.server() {
             Some(shared) => shared.audit.record(subject, fact),
             None => self.write_event(audit::event(subject, fact)).await,
+        }
+    }
+
+    /// Keeps a fact about an account.
+    async fn record_on(&self, account: &Account, fact: &Fact) {
+        // A name that is none was written by a hand on the file, and its account cannot log in.
+        if let Ok(name) = account.name.parse() {
+            self.record(Subject::account(AccountId(account.id), name), fact).await;
         }
     }
 
@@ -165,11 +231,11 @@ impl Admin {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     Printable::from(text).to_string()
 }
 
-fn unix_millis(time: SystemTime) -> i64 {
+pub(crate) fn unix_millis(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -177,9 +243,12 @@ fn unix_millis(time: SystemTime) -> i64 {
 mod tests {
     use super::*;
     use adit_ssh::crypto::HostKey;
+    use tempfile::TempDir;
 
-    async fn admin() -> Admin {
-        Admin::offline(Store::open_in_memory().await.unwrap())
+    async fn admin() -> (Admin, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        (Admin::offline(Store::open_in_memory().await.unwrap(), data), folder)
     }
 
     fn public_key(comment: &str) -> String {
@@ -196,7 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_and_its_key_come_and_go() {
-        let admin = admin().await;
+        let (admin, _folder) = admin().await;
         let made = admin.call(account("alice")).await.unwrap();
         assert_eq!((made.name.as_str(), made.tier.as_str(), made.keys), ("alice", DEFAULT_TIER, 0));
 
@@ -219,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_name_and_a_taken_one_are_different_faults() {
-        let admin = admin().await;
+        let (admin, _folder) = admin().await;
         let bad = admin.call(account("Alice!")).await.unwrap_err();
         assert_eq!((bad.kind(), bad.code()), (FaultKind::BadInput, "bad-account-name"));
         admin.call(account("alice")).await.unwrap();
@@ -233,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_is_of_one_account_only() {
-        let admin = admin().await;
+        let (admin, _folder) = admin().await;
         admin.call(account("alice")).await.unwrap();
         admin.call(account("bob")).await.unwrap();
         let text = public_key("");
@@ -242,11 +311,12 @@ mod tests {
         let refused = admin.call(key("bob", &text)).await.unwrap_err();
         assert_eq!((refused.kind(), refused.code()), (FaultKind::Conflict, "key-held-by-other"));
         assert!(!refused.to_string().contains("alice"));
+        assert!(refused.to_string().contains("key claim bob"), "{refused}");
     }
 
     #[tokio::test]
     async fn a_private_key_is_refused_and_never_repeated() {
-        let admin = admin().await;
+        let (admin, _folder) = admin().await;
         admin.call(account("alice")).await.unwrap();
         let private = HostKey::generate_ed25519().unwrap().to_openssh("").unwrap().to_string();
         let question = key("alice", &private);
@@ -261,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_may_be_confined_in_time_and_ports() {
-        let admin = admin().await;
+        let (admin, _folder) = admin().await;
         admin.call(account("alice")).await.unwrap();
         let confined = KeyAdd {
             label: Some("build\u{1b}[2J".to_owned()),
@@ -279,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_server_nobody_is_live() {
-        let admin = admin().await;
+        let (admin, _folder) = admin().await;
         assert!(admin.call(SessionList {}).await.unwrap().is_empty());
         assert!(admin.call(PortList {}).await.unwrap().is_empty());
         let kick = admin.call(Kick { session: 1 }).await.unwrap_err();
@@ -288,7 +358,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_there_is_said_so() {
-        let admin = admin().await;
+        let (admin, _folder) = admin().await;
         let nobody = AccountRemove { name: "nobody".to_owned() };
         assert_eq!(admin.call(nobody).await.unwrap_err().code(), "no-such-account");
         admin.call(account("alice")).await.unwrap();

@@ -8,15 +8,16 @@ use std::time::{Duration, SystemTime};
 
 use adit_core::{AccountId, AccountName, Port, SessionId};
 use adit_ssh::crypto::Fingerprint;
-use adit_store::{AuditAccount, NewAuditEvent, Store, UnixMillis};
+use adit_store::{AuditAccount, NewAuditEvent, Store, TierLimits, UnixMillis};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::Identity;
-use crate::metrics::{Metrics, RefusedForward};
+use crate::metrics::{Metrics, RefusedForward, reasons};
 use crate::registry::{CutReason, LiveSession};
+use crate::signin::Via;
 
 /// Facts that wait for the store; at some 200 bytes each, less than a megabyte.
 const QUEUE: usize = 4_096;
@@ -26,6 +27,18 @@ const BATCH: usize = 256;
 
 /// Events are kept for weeks, so an hour more or less does not matter.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+reasons! {
+    /// Why somebody was not signed in. The person is told none of these.
+    pub enum SignInRefusal {
+        /// Nobody has that name.
+        NoSuchAccount = "no_such_account",
+        /// The password is another one, or the account has none.
+        WrongPassword = "wrong_password",
+        /// The account is locked out.
+        Disabled = "disabled",
+    }
+}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,14 +122,121 @@ pub enum Fact {
         /// Whether it administers this jump host.
         admin: bool,
     },
+    /// An account was changed: how it is now.
+    AccountChanged {
+        /// Its tier.
+        tier: String,
+        /// Whether it administers this jump host.
+        admin: bool,
+        /// Whether it is locked out.
+        disabled: bool,
+    },
+    /// A tier was made or changed: how it is now.
+    TierSet {
+        /// Its name.
+        tier: String,
+        /// Its limits.
+        limits: TierLimits,
+    },
+    /// A tier was removed.
+    TierRemoved {
+        /// Its name.
+        tier: String,
+    },
     /// An account was removed, and its keys with it.
     AccountRemoved,
+    /// Somebody signed in at the dashboard.
+    SignedIn {
+        /// How.
+        via: Via,
+    },
+    /// Somebody was not signed in. What was typed is in no fact: people type their password where their name belongs.
+    SignInRefused {
+        /// Why.
+        reason: SignInRefusal,
+    },
+    /// Somebody signed out.
+    SignedOut,
+    /// A link was made that makes an account or sets a password.
+    InvitationMade {
+        /// Its number.
+        id: String,
+        /// What it is for.
+        kind: &'static str,
+        /// For which account, where that is settled.
+        account: Option<String>,
+    },
+    /// A link was revoked.
+    InvitationRemoved {
+        /// Its number.
+        id: String,
+    },
+    /// A link was used.
+    InvitationAccepted {
+        /// What it was for.
+        kind: &'static str,
+    },
+    /// A password was changed by its owner.
+    PasswordChanged,
+    /// An API token was made.
+    TokenMade {
+        /// Its number.
+        id: String,
+        /// What its owner calls it, raw.
+        name: String,
+        /// What it may do.
+        scopes: String,
+    },
+    /// An API token was removed.
+    TokenRemoved {
+        /// Its number.
+        id: String,
+        /// What its owner calls it, raw.
+        name: String,
+    },
+    /// A port was noted down in a member's list.
+    PortRegistered {
+        /// The port.
+        port: u16,
+        /// Whether every member sees it.
+        shared: bool,
+    },
+    /// A note of a port was changed.
+    PortChanged {
+        /// The port.
+        port: u16,
+        /// Whether every member sees it.
+        shared: bool,
+    },
+    /// A note of a port was removed.
+    PortUnregistered {
+        /// The port.
+        port: u16,
+    },
     /// A key was added.
     KeyAdded {
         /// The key.
         key: Fingerprint,
         /// Its label.
         label: String,
+    },
+    /// A key of another account was claimed with a signature made with it.
+    KeyClaimed {
+        /// The key.
+        key: Fingerprint,
+        /// Its label now.
+        label: String,
+        /// The account that held it.
+        from: String,
+    },
+    /// A key was lost to the account that claimed it.
+    KeyLost {
+        /// The key.
+        key: Fingerprint,
+        /// The account that has it now.
+        to: String,
+        /// How many live sessions this cut.
+        sessions_cut: usize,
     },
     /// A key was removed.
     KeyRemoved {
@@ -128,6 +248,42 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// The name of every kind, in the order of the alphabet.
+    pub const KINDS: &[&'static str] = &[
+        "account-added",
+        "account-changed",
+        "account-removed",
+        "forward-closed",
+        "forward-opened",
+        "forward-refused",
+        "invitation-accepted",
+        "invitation-made",
+        "invitation-removed",
+        "key-added",
+        "key-claimed",
+        "key-lost",
+        "key-removed",
+        "login-accepted",
+        "login-failed",
+        "password-changed",
+        "port-changed",
+        "port-registered",
+        "port-taken-over",
+        "port-unregistered",
+        "request-refused",
+        "server-started",
+        "server-stopped",
+        "session-cut",
+        "session-ended",
+        "sign-in-refused",
+        "signed-in",
+        "signed-out",
+        "tier-removed",
+        "tier-set",
+        "token-made",
+        "token-removed",
+    ];
+
     /// The stable name of this kind of fact.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -144,8 +300,25 @@ impl Fact {
             Self::RequestRefused { .. } => "request-refused",
             Self::PortTakenOver { .. } => "port-taken-over",
             Self::AccountAdded { .. } => "account-added",
+            Self::AccountChanged { .. } => "account-changed",
             Self::AccountRemoved => "account-removed",
+            Self::TierSet { .. } => "tier-set",
+            Self::TierRemoved { .. } => "tier-removed",
+            Self::SignedIn { .. } => "signed-in",
+            Self::SignInRefused { .. } => "sign-in-refused",
+            Self::SignedOut => "signed-out",
+            Self::InvitationMade { .. } => "invitation-made",
+            Self::InvitationRemoved { .. } => "invitation-removed",
+            Self::InvitationAccepted { .. } => "invitation-accepted",
+            Self::PasswordChanged => "password-changed",
+            Self::TokenMade { .. } => "token-made",
+            Self::TokenRemoved { .. } => "token-removed",
+            Self::PortRegistered { .. } => "port-registered",
+            Self::PortChanged { .. } => "port-changed",
+            Self::PortUnregistered { .. } => "port-unregistered",
             Self::KeyAdded { .. } => "key-added",
+            Self::KeyClaimed { .. } => "key-claimed",
+            Self::KeyLost { .. } => "key-lost",
             Self::KeyRemoved { .. } => "key-removed",
         }
     }
@@ -155,7 +328,7 @@ impl Fact {
     pub fn detail(&self) -> Value {
         match self {
             Self::ServerStarted { ssh } => json!({"ssh": ssh}),
-            Self::ServerStopped | Self::AccountRemoved => json!({}),
+            Self::ServerStopped | Self::AccountRemoved | Self::SignedOut | Self::PasswordChanged => json!({}),
             Self::LoggedIn { key, client_version } => json!({"key": key.to_string(), "client_version": client_version}),
             Self::LoginFailed { user, key } => json!({"user": user, "key": key.map(|key| key.to_string())}),
             Self::SessionEnded { reason, bytes_in, bytes_out } => {
@@ -170,7 +343,34 @@ impl Fact {
             Self::RequestRefused { request } => json!({"request": request}),
             Self::PortTakenOver { port, from } => json!({"port": port.get(), "from": from.0}),
             Self::AccountAdded { tier, admin } => json!({"tier": tier, "admin": admin}),
+            Self::AccountChanged { tier, admin, disabled } => {
+                json!({"tier": tier, "admin": admin, "disabled": disabled})
+            }
+            Self::TierSet { tier, limits } => json!({
+                "tier": tier,
+                "forwards_per_account": limits.forwards_per_account,
+                "visitors_per_port": limits.visitors_per_port,
+                "visitors_per_account": limits.visitors_per_account,
+                "bandwidth_to_owner": limits.bytes_per_second_to_owner,
+                "bandwidth_to_visitors": limits.bytes_per_second_to_visitors,
+            }),
+            Self::TierRemoved { tier } => json!({"tier": tier}),
+            Self::SignedIn { via } => json!({"via": via.name()}),
+            Self::SignInRefused { reason } => json!({"reason": reason.name()}),
+            Self::InvitationMade { id, kind, account } => json!({"id": id, "kind": kind, "account": account}),
+            Self::InvitationRemoved { id } => json!({"id": id}),
+            Self::InvitationAccepted { kind } => json!({"kind": kind}),
+            Self::TokenMade { id, name, scopes } => json!({"id": id, "name": name, "scopes": scopes}),
+            Self::TokenRemoved { id, name } => json!({"id": id, "name": name}),
+            Self::PortRegistered { port, shared } | Self::PortChanged { port, shared } => {
+                json!({"port": port, "shared": shared})
+            }
+            Self::PortUnregistered { port } => json!({"port": port}),
             Self::KeyAdded { key, label } => json!({"key": key.to_string(), "label": label}),
+            Self::KeyClaimed { key, label, from } => json!({"key": key.to_string(), "label": label, "from": from}),
+            Self::KeyLost { key, to, sessions_cut } => {
+                json!({"key": key.to_string(), "to": to, "sessions_cut": sessions_cut})
+            }
             Self::KeyRemoved { key, sessions_cut } => json!({"key": key.to_string(), "sessions_cut": sessions_cut}),
         }
     }
@@ -182,6 +382,7 @@ pub struct Subject {
     account: Option<(AccountId, AccountName)>,
     session: Option<SessionId>,
     source: Option<SocketAddr>,
+    by: Option<AccountName>,
 }
 
 impl Subject {
@@ -203,6 +404,19 @@ impl Subject {
         Self { account: Some((id, name)), ..Self::default() }
     }
 
+    /// The same, acted on from there.
+    #[must_use]
+    pub fn from(self, source: SocketAddr) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// The same, acted on by somebody else at the dashboard. The source is that of whoever acts, except where the subject has one.
+    #[must_use]
+    pub fn by(self, actor: AccountName, client: SocketAddr) -> Self {
+        let is_own = self.account.as_ref().is_some_and(|(_, name)| *name == actor);
+        Self { source: self.source.or(Some(client)), by: (!is_own).then_some(actor), ..self }
+    }
+
     /// A live session.
     #[must_use]
     pub fn session(session: &LiveSession) -> Self {
@@ -211,6 +425,7 @@ impl Subject {
             account: Some((*account_id, account.clone())),
             session: Some(session.id()),
             source: Some(session.login().client),
+            by: None,
         }
     }
 }
@@ -254,8 +469,15 @@ pub(crate) fn event(subject: Subject, fact: &Fact) -> NewAuditEvent {
         account: subject.account.map(|(id, name)| AuditAccount { id: id.0, name: name.to_string() }),
         session: subject.session.map(|session| session.0),
         source: subject.source,
-        detail: fact.detail().to_string(),
+        detail: with_actor(fact.detail(), subject.by).to_string(),
     }
+}
+
+fn with_actor(mut detail: Value, by: Option<AccountName>) -> Value {
+    if let (Some(fields), Some(by)) = (detail.as_object_mut(), by) {
+        fields.insert("by".to_owned(), by.to_string().into());
+    }
+    detail
 }
 
 impl AuditWriter {

@@ -2,15 +2,19 @@
 //! `ADIT_JUMPHOST_…` variables, as flags. [`Config`] is what the program runs on: every value is there and was checked.
 //! Flags win over the environment, the environment over the file, the file over the defaults named here.
 
+mod dashboard;
+mod settings;
 mod typed;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use adit_core::{LoginRules, PortRange, PortRules, Takeover, VisitorRules};
+use adit_core::{BandwidthRules, ByteRate, LoginRules, PortRange, PortRules, Takeover, VisitorRules};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use dashboard::{OidcConfig, RawOidc, WebUrl};
+pub use settings::Setting;
 use typed::Key;
 pub use typed::{ConfigError, Origin, Typed, TypedList, parse_duration, parse_size};
 
@@ -82,6 +86,12 @@ pub struct Config {
     pub ssh: SocketAddr,
     /// Where `/health`, `/metrics` and the dashboard answer. Port 0 lets the system choose.
     pub web: SocketAddr,
+    /// The dashboard's address for people, where it is another one: behind a reverse proxy.
+    pub web_url: Option<WebUrl>,
+    /// Further names (and ports) under which the dashboard answers.
+    pub web_hosts: Vec<String>,
+    /// The OpenID provider with which people may sign in.
+    pub oidc: Option<OidcConfig>,
     /// The address at which forwarded ports listen: the mesh address of this machine.
     pub forward_address: IpAddr,
     /// The name or address to print in commands for other people; the addresses above where it is not set.
@@ -106,12 +116,16 @@ pub struct Config {
     pub penalty_exempt: Networks,
     /// How many visitors a port and an account may have.
     pub visitors: VisitorRules,
+    /// How fast the sessions of an account may move bytes, all together; a tier may set other rates.
+    pub bandwidth: BandwidthRules,
     /// How many `session` channels one SSH session may hold open (RFC 4254 §6.1); 0 is no bound.
     pub session_channels: u32,
     /// How long audit events are kept; `None` is for ever.
     pub audit_keep: Option<Duration>,
     /// How long relays may finish after the signal to stop.
     pub drain_grace: Duration,
+    /// All of this for people, with where it was typed.
+    pub settings: Vec<Setting>,
 }
 
 /// The settings as typed; a missing one falls to the next origin, and in the end to its default.
@@ -122,6 +136,12 @@ pub struct RawConfig {
     pub ssh: Option<Typed>,
     /// See [`Config::web`].
     pub web: Option<Typed>,
+    /// See [`Config::web_url`].
+    pub web_url: Option<Typed>,
+    /// See [`Config::web_hosts`].
+    pub web_hosts: Option<TypedList>,
+    /// See [`Config::oidc`].
+    pub oidc: RawOidc,
     /// See [`Config::forward_address`].
     pub forward_address: Option<Typed>,
     /// See [`Config::advertise`].
@@ -162,6 +182,10 @@ pub struct RawLimits {
     pub visitors_per_port: Option<Typed>,
     /// See [`VisitorRules::per_account`].
     pub visitors_per_account: Option<Typed>,
+    /// Bytes per second from visitors to the services of one account. See [`BandwidthRules::to_owner`].
+    pub bandwidth_to_owner: Option<Typed>,
+    /// Bytes per second from the services of one account to visitors. See [`BandwidthRules::to_visitors`].
+    pub bandwidth_to_visitors: Option<Typed>,
     /// See [`LoginRules::per_source`].
     pub unauthenticated_per_source: Option<Typed>,
     /// See [`LoginRules::total`].
@@ -179,6 +203,16 @@ impl RawConfig {
         Self {
             ssh: one("ssh"),
             web: one("web"),
+            web_url: one("web_url"),
+            web_hosts: list("web_hosts"),
+            oidc: RawOidc {
+                issuer: one("oidc.issuer"),
+                client_id: one("oidc.client_id"),
+                client_secret_file: one("oidc.client_secret_file"),
+                label: one("oidc.label"),
+                sign_up: one("oidc.sign_up"),
+                tier: one("oidc.tier"),
+            },
             forward_address: one("forward_address"),
             advertise: one("advertise"),
             ports: one("ports"),
@@ -196,6 +230,8 @@ impl RawConfig {
                 forwards_per_account: one("limits.forwards_per_account"),
                 visitors_per_port: one("limits.visitors_per_port"),
                 visitors_per_account: one("limits.visitors_per_account"),
+                bandwidth_to_owner: one("limits.bandwidth_to_owner"),
+                bandwidth_to_visitors: one("limits.bandwidth_to_visitors"),
                 unauthenticated_per_source: one("limits.unauthenticated_per_source"),
                 unauthenticated_total: one("limits.unauthenticated_total"),
                 session_channels: one("limits.session_channels"),
@@ -209,6 +245,9 @@ impl RawConfig {
         Self {
             ssh: self.ssh.or(weaker.ssh),
             web: self.web.or(weaker.web),
+            web_url: self.web_url.or(weaker.web_url),
+            web_hosts: self.web_hosts.or(weaker.web_hosts),
+            oidc: self.oidc.or(weaker.oidc),
             forward_address: self.forward_address.or(weaker.forward_address),
             advertise: self.advertise.or(weaker.advertise),
             ports: self.ports.or(weaker.ports),
@@ -238,6 +277,9 @@ impl RawConfig {
         let limit = |key, value: &Option<Typed>, default| {
             read(value, |value| Key(key).limit(value)).map(|count| count.unwrap_or(default))
         };
+        let rate = |key, value: &Option<Typed>| {
+            read(value, |value| Key(key).rate(value)).map(|rate| rate.and_then(ByteRate::new))
+        };
         // The bounds that `core` names are the promised ones; its reasons stand there.
         let (ports, login, visitors) = (PortRules::default(), LoginRules::default(), VisitorRules::default());
         let typed = &self.limits;
@@ -245,9 +287,12 @@ impl RawConfig {
         let idle_without_forward =
             duration("idle_without_forward", &self.idle_without_forward, Duration::ZERO, DEFAULT_IDLE_WITHOUT_FORWARD)?;
         let audit_keep = duration("audit_keep", &self.audit_keep, Duration::ZERO, DEFAULT_AUDIT_KEEP)?;
-        Ok(Config {
+        let mut config = Config {
             ssh: read(&self.ssh, |value| Key("ssh").socket_addr(value))?.unwrap_or(DEFAULT_SSH),
             web: read(&self.web, |value| Key("web").socket_addr(value))?.unwrap_or(DEFAULT_WEB),
+            web_url: read(&self.web_url, |value| Key("web_url").web_url(value))?,
+            web_hosts: read(&self.web_hosts, |list| Key("web_hosts").authorities(list))?.unwrap_or_default(),
+            oidc: self.oidc.check()?,
             forward_address: read(&self.forward_address, |value| Key("forward_address").ip_addr(value))?
                 .unwrap_or(DEFAULT_FORWARD_ADDRESS),
             advertise: read(&self.advertise, |value| Key("advertise").host(value))?,
@@ -290,8 +335,15 @@ impl RawConfig {
                 per_port: limit("limits.visitors_per_port", &typed.visitors_per_port, visitors.per_port)?,
                 per_account: limit("limits.visitors_per_account", &typed.visitors_per_account, visitors.per_account)?,
             },
+            bandwidth: BandwidthRules {
+                to_owner: rate("limits.bandwidth_to_owner", &typed.bandwidth_to_owner)?,
+                to_visitors: rate("limits.bandwidth_to_visitors", &typed.bandwidth_to_visitors)?,
+            },
             session_channels: limit("limits.session_channels", &typed.session_channels, DEFAULT_SESSION_CHANNELS)?,
-        })
+            settings: Vec::new(),
+        };
+        config.settings = settings::settings(self, &config);
+        Ok(config)
     }
 }
 
@@ -301,6 +353,8 @@ impl RawLimits {
             forwards_per_account: self.forwards_per_account.or(weaker.forwards_per_account),
             visitors_per_port: self.visitors_per_port.or(weaker.visitors_per_port),
             visitors_per_account: self.visitors_per_account.or(weaker.visitors_per_account),
+            bandwidth_to_owner: self.bandwidth_to_owner.or(weaker.bandwidth_to_owner),
+            bandwidth_to_visitors: self.bandwidth_to_visitors.or(weaker.bandwidth_to_visitors),
             unauthenticated_per_source: self.unauthenticated_per_source.or(weaker.unauthenticated_per_source),
             unauthenticated_total: self.unauthenticated_total.or(weaker.unauthenticated_total),
             session_channels: self.session_channels.or(weaker.session_channels),
@@ -308,10 +362,7 @@ impl RawLimits {
     }
 }
 
-fn read<T>(
-    value: &Option<Typed>,
-    reader: impl FnOnce(&Typed) -> Result<T, ConfigError>,
-) -> Result<Option<T>, ConfigError> {
+fn read<V, T>(value: &Option<V>, reader: impl FnOnce(&V) -> Result<T, ConfigError>) -> Result<Option<T>, ConfigError> {
     value.as_ref().map(reader).transpose()
 }
 
@@ -340,6 +391,7 @@ mod tests {
         assert_eq!(config.ssh.port(), 2222);
         assert_eq!(config.ports, PortRules::default());
         assert_eq!(config.visitors, VisitorRules::default());
+        assert_eq!(config.bandwidth, BandwidthRules { to_owner: None, to_visitors: None });
         assert!(config.keepalive_interval * 3 < Duration::from_secs(45), "a silent peer's port is free in 45 s");
         assert!(!config.ports.range.contains(adit_core::Port::new(config.web.port()).unwrap()));
     }
@@ -363,6 +415,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_a_number_or_a_size_and_0_is_none() {
+        let text = r#"{"limits": {"bandwidth_to_owner": 125000, "bandwidth_to_visitors": "2MB"}}"#;
+        let (to_owner, to_visitors) = (ByteRate::new(125_000), ByteRate::new(2_000_000));
+        assert_eq!(file(text).check().unwrap().bandwidth, BandwidthRules { to_owner, to_visitors });
+        let none = environment(&[("ADIT_JUMPHOST_LIMITS_BANDWIDTH_TO_OWNER", "0")]);
+        assert_eq!(none.or(file(text)).check().unwrap().bandwidth, BandwidthRules { to_owner: None, to_visitors });
+    }
+
+    #[test]
     fn a_bad_value_is_told_with_its_key_and_what_was_expected() {
         for (text, told) in [
             (r#"{"ssh": 2222}"#, "`ssh` in the configuration file is \"2222\", expected ADDRESS:PORT"),
@@ -376,6 +437,7 @@ mod tests {
                 r#"{"limits": {"visitors_per_port": -1}}"#,
                 "`limits.visitors_per_port` in the configuration file is \"-1\"",
             ),
+            (r#"{"limits": {"bandwidth_to_owner": "fast"}}"#, "expected bytes per second, such as 1000000 or 1MB"),
         ] {
             let error = file(text).check().unwrap_err();
             assert!(error.to_string().contains(told), "{error}");

@@ -4,6 +4,7 @@
 //! else made in the store is noticed by a poll, which is how several nodes on one store will hear of each other.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +51,8 @@ impl Identity {
 pub struct Directory {
     store: Store,
     snapshot: RwLock<Arc<Snapshot>>,
+    /// How often the snapshot was replaced.
+    changes: AtomicU64,
     /// One reload at a time, so that an older snapshot never replaces a newer one.
     reloading: tokio::sync::Mutex<()>,
     /// Keys that logged in since the last batch, with their last time.
@@ -77,6 +80,7 @@ impl Directory {
         Ok(Self {
             store,
             snapshot: RwLock::new(Arc::new(first)),
+            changes: AtomicU64::new(0),
             reloading: tokio::sync::Mutex::default(),
             used: Mutex::default(),
         })
@@ -87,6 +91,17 @@ impl Directory {
     pub fn find(&self, key_blob: &[u8]) -> Option<Arc<Identity>> {
         let identity = self.snapshot().by_blob.get(key_blob).cloned()?;
         (!identity.is_expired(SystemTime::now().into())).then_some(identity)
+    }
+
+    /// A number that is another one after every change, so that a session sees in each of its rounds, at the price of one load,
+    /// whether it must look itself up again.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// What the key of a live session says about its holder by now; `None` where it is gone.
+    pub(crate) fn current(&self, identity: &Identity) -> Option<Arc<Identity>> {
+        self.snapshot().by_id.get(&identity.key_id).cloned()
     }
 
     /// Why a session of this identity may not go on, if so.
@@ -110,6 +125,8 @@ impl Directory {
         if current.generation != self.store.generation().await? {
             let fresh = Snapshot::from_store(self.store.load_directory().await?);
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+            self.changes.fetch_add(1, Ordering::Release);
+            registry.changes().note_directory();
         } else if !current.any_expires {
             return Ok(0);
         }

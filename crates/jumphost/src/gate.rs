@@ -26,6 +26,11 @@ impl Gate {
     pub(crate) fn new(rules: LoginRules) -> Self {
         Self { decides: LoginGate::new(rules), places: HashMap::new() }
     }
+
+    /// Connections that have not logged in.
+    pub(crate) fn waiting(&self) -> usize {
+        self.places.len()
+    }
 }
 
 /// A connection that has not logged in, counted as one until it is dropped.

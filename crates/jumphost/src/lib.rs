@@ -9,8 +9,12 @@
 //! | [`directory`] | who may log in, in memory, following the store |
 //! | [`registry`] | who is logged in, what they hold open, and how they are cut |
 //! | `listener`, `gate`, `session`, `ports` | SSH connections and the forwards' sockets |
+//! | `bandwidth` | what the sessions of one account may move together |
 //! | [`audit`], [`metrics`] | what is kept and what is counted |
+//! | [`signin`] | who is at the dashboard: passwords, links, tokens, and the right they give |
+//! | [`member`] | what a member can do with what is theirs |
 //! | [`admin`] | what an administrator can do, also while no server runs |
+//! | [`changes`], `refusals`, `traffic` | what pages show of what is live and was lately |
 //! | [`server`] | all of it together: build, run, drain |
 //!
 //! # A session and the rest
@@ -23,17 +27,23 @@
 
 pub mod admin;
 pub mod audit;
+mod bandwidth;
+pub mod changes;
 pub mod config;
 pub mod data_dir;
 pub mod directory;
 mod gate;
 mod listener;
+pub mod member;
 pub mod metrics;
 mod ports;
+mod refusals;
 pub mod registry;
 pub mod server;
 mod session;
 mod shared;
+pub mod signin;
+mod traffic;
 
 pub use config::{Config, RawConfig};
 pub use data_dir::DataDir;

@@ -15,10 +15,13 @@ use std::time::SystemTime;
 
 use adit_core::{AccountId, Port, SessionId};
 use adit_ssh::crypto::Fingerprint;
+use adit_store::Carried;
 use tokio::sync::{Notify, oneshot};
 
+use crate::changes::Changes;
 use crate::directory::Identity;
 use crate::metrics::{Metrics, reasons};
+use crate::traffic::{self, ByPort};
 
 reasons! {
     /// Why the server ends a session. Its `Display` is the sentence of SSH_MSG_DISCONNECT (RFC 4253 §11.1).
@@ -95,6 +98,9 @@ struct Inner {
     visitors: AtomicU64,
     /// Told when the last visitor leaves.
     quiet: Notify,
+    changes: Changes,
+    /// What forwards carried that are gone, and nobody has taken account of yet.
+    carried: Mutex<ByPort>,
 }
 
 impl Registry {
@@ -108,6 +114,8 @@ impl Registry {
                 sessions: Mutex::default(),
                 visitors: AtomicU64::new(0),
                 quiet: Notify::new(),
+                changes: Changes::new(),
+                carried: Mutex::default(),
             }),
         }
     }
@@ -125,6 +133,7 @@ impl Registry {
         });
         self.inner.sessions().insert(session.id, Arc::clone(&session));
         self.inner.metrics.sessions.inc();
+        self.inner.changes.note_live(session.account());
         (Presence(session), CutSignal(signal))
     }
 
@@ -134,6 +143,33 @@ impl Registry {
         let mut sessions: Vec<_> = self.inner.sessions().values().cloned().collect();
         sessions.sort_by_key(|session| session.id);
         sessions
+    }
+
+    /// The live sessions of an account, the oldest first.
+    #[must_use]
+    pub fn of_account(&self, account: AccountId) -> Vec<Arc<LiveSession>> {
+        let is_its = |session: &&Arc<LiveSession>| session.account() == account;
+        let mut sessions: Vec<_> = self.inner.sessions().values().filter(is_its).cloned().collect();
+        sessions.sort_by_key(|session| session.id);
+        sessions
+    }
+
+    /// Where pages hear that they should look again.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.inner.changes
+    }
+
+    /// Adds what every forward, also one that is gone, has carried since the last time.
+    pub(crate) fn take_carried(&self, carried: &mut ByPort) {
+        for (port, of_port) in std::mem::take(&mut *lock(&self.inner.carried)) {
+            traffic::add(carried, port, of_port);
+        }
+        for session in self.list() {
+            for forward in session.forwards() {
+                traffic::add(carried, (session.account(), forward.port), forward.traffic.take_carried());
+            }
+        }
     }
 
     /// Whether nobody is here.
@@ -210,6 +246,15 @@ pub struct Traffic {
     bytes_out: AtomicU64,
     visitors_now: AtomicU64,
     visitors_total: AtomicU64,
+    /// How much of the above has been taken account of.
+    taken: Taken,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    visitors: AtomicU64,
 }
 
 impl Traffic {
@@ -235,6 +280,16 @@ impl Traffic {
     #[must_use]
     pub fn visitors_total(&self) -> u64 {
         self.visitors_total.load(Relaxed)
+    }
+
+    /// What was carried since the last call.
+    fn take_carried(&self) -> Carried {
+        let since = |now: u64, taken: &AtomicU64| now.saturating_sub(taken.swap(now, Relaxed));
+        Carried {
+            bytes_in: since(self.bytes_in(), &self.taken.bytes_in),
+            bytes_out: since(self.bytes_out(), &self.taken.bytes_out),
+            visitors: since(self.visitors_total(), &self.taken.visitors),
+        }
     }
 }
 
@@ -262,6 +317,10 @@ impl LiveSession {
         &self.login
     }
 
+    fn account(&self) -> AccountId {
+        self.login.identity.account_id
+    }
+
     /// All its forwards together, the closed ones too.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
@@ -287,6 +346,7 @@ impl LiveSession {
         });
         lock(&self.forwards).push(Arc::clone(&forward));
         self.registry.metrics.forwards.inc();
+        self.registry.changes.note_live(self.account());
         ForwardPresence(forward)
     }
 
@@ -356,6 +416,14 @@ impl LiveForward {
     }
 }
 
+/// The last who had to do with a forward is gone: also the visitors that stayed when it was closed.
+impl Drop for LiveForward {
+    fn drop(&mut self) {
+        let (session, carried) = (&self.session, self.traffic.take_carried());
+        traffic::add(&mut lock(&session.registry.carried), (session.account(), self.port), carried);
+    }
+}
+
 /// A session's place in the registry.
 #[derive(Debug)]
 pub(crate) struct Presence(Arc<LiveSession>);
@@ -372,6 +440,7 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.0.registry.sessions().remove(&self.0.id);
         self.0.registry.metrics.sessions.dec();
+        self.0.registry.changes.note_live(self.0.account());
     }
 }
 
@@ -391,6 +460,7 @@ impl Drop for ForwardPresence {
     fn drop(&mut self) {
         lock(&self.0.session.forwards).retain(|forward| !Arc::ptr_eq(forward, &self.0));
         self.0.session.registry.metrics.forwards.dec();
+        self.0.session.registry.changes.note_live(self.0.session.account());
     }
 }
 

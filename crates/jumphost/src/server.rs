@@ -6,9 +6,9 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use adit_core::{Port, VisitorLimits};
 use adit_net::listen::{self, Ipv6};
@@ -20,9 +20,12 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use crate::admin::Admin;
 use crate::audit::{AuditLog, AuditWriter, Fact, Subject};
+use crate::bandwidth::Bandwidth;
 use crate::config::{AllowList, Config};
 use crate::data_dir::{DataDir, DataDirError, control_socket};
 use crate::directory::Directory;
@@ -30,8 +33,14 @@ use crate::gate::Gate;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::ports::Ports;
+use crate::refusals::Refusals;
 use crate::registry::{CutReason, Registry};
-use crate::shared::Shared;
+use crate::shared::{About, Shared};
+use crate::signin::SignIn;
+use crate::signin::attempts::{AttemptRules, Attempts};
+use crate::signin::password::Hasher;
+use crate::signin::token::Token;
+use crate::traffic::Meter;
 
 /// From being cut to being gone: a session that is cut waits for nobody.
 const CUT_TIME: Duration = Duration::from_secs(2);
@@ -40,13 +49,18 @@ const CUT_TIME: Duration = Duration::from_secs(2);
 const FEW_FILES: u64 = 4_096;
 
 /// Where a jump host can be reached; `addresses.json` in the data folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Addresses {
     /// Where SSH clients log in.
+    #[schema(value_type = String)]
     pub ssh: SocketAddr,
-    /// Where `/health` and `/metrics` answer.
+    /// Where the dashboard, `/health` and `/metrics` answer.
+    #[schema(value_type = String)]
     pub web: SocketAddr,
+    /// Where people open the dashboard.
+    pub dashboard: String,
     /// Where forwarded ports listen.
+    #[schema(value_type = String)]
     pub forward_address: IpAddr,
     /// The ports that clients may ask for, `FIRST-LAST`.
     pub ports: String,
@@ -63,10 +77,12 @@ pub struct Addresses {
 pub struct Doors {
     /// Who may connect to the web address.
     pub allow_networks: AllowList,
-    /// `/health` and `/metrics`.
+    /// The dashboard, `/health` and `/metrics`.
     pub web: TcpListener,
     /// The administrator's commands.
     pub control: UnixListener,
+    /// What we prove ourselves with to the OpenID provider, if there is one that wants it.
+    pub oidc_secret: Option<Token>,
 }
 
 /// The host key of a jump host, for people.
@@ -90,6 +106,15 @@ pub enum StartError {
     /// The store was opened and cannot be read.
     #[error("cannot load the accounts")]
     Directory(#[from] StoreError),
+    /// The file with the secret for the OpenID provider cannot be read.
+    #[error("cannot read the OpenID client's secret from {path} (`oidc.client_secret_file`)")]
+    OidcSecret {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A socket cannot be bound.
     #[error("cannot listen for {purpose} at {address}{}", advice(.source, .flag))]
     Bind {
@@ -167,6 +192,7 @@ impl JumpHost {
         raise_file_limit();
         data.clear_runtime_files();
         let host_keys = data.host_keys()?;
+        let oidc_secret = oidc_secret(&config)?;
         let store = Store::open(data.store_path()).await?;
         let ssh = bind("SSH", config.ssh, "--ssh")?;
         let web = bind("the web", config.web, "--web")?;
@@ -177,9 +203,11 @@ impl JumpHost {
         let local = |listener: &TcpListener, purpose, address, flag| {
             listener.local_addr().map_err(|source| StartError::Bind { purpose, address, flag, source })
         };
+        let web_address = local(&web, "the web", config.web, "--web")?;
         let addresses = Addresses {
             ssh: local(&ssh, "SSH", config.ssh, "--ssh")?,
-            web: local(&web, "the web", config.web, "--web")?,
+            web: web_address,
+            dashboard: dashboard(&config, web_address),
             forward_address: config.forward_address,
             ports: config.ports.range.to_string(),
             advertise: advertised(&config),
@@ -188,7 +216,13 @@ impl JumpHost {
         };
         warn_about_own_ports(&config);
 
-        let doors = Doors { allow_networks: config.allow_networks.clone(), web, control };
+        let doors = Doors { allow_networks: config.allow_networks.clone(), web, control, oidc_secret };
+        let about = About {
+            addresses: addresses.clone(),
+            host_keys: host_keys.keys.iter().map(|key| key.public_key().clone()).collect(),
+            store: data.store_path(),
+            started: SystemTime::now(),
+        };
         let metrics = Arc::new(Metrics::new());
         let (audit, audit_writer) = AuditLog::new(store.clone(), config.audit_keep, Arc::clone(&metrics));
         let stop_accepting = CancellationToken::new();
@@ -200,10 +234,15 @@ impl JumpHost {
             gate: Mutex::new(Gate::new(config.login)),
             stopping: stop_accepting.clone(),
             visitors: Mutex::new(VisitorLimits::new()),
+            bandwidth: Bandwidth::default(),
             config,
             store,
             audit,
             metrics,
+            about,
+            refusals: Refusals::default(),
+            attempts: Mutex::new(Attempts::new(AttemptRules::default())),
+            hasher: Hasher::new(),
         });
         data.write_addresses(&addresses)?;
         let host = Self {
@@ -245,6 +284,12 @@ impl JumpHost {
         Admin::running(Arc::clone(&self.shared))
     }
 
+    /// Where people and programs sign in at the dashboard.
+    #[must_use]
+    pub fn sign_in(&self) -> SignIn {
+        SignIn::new(Arc::clone(&self.shared))
+    }
+
     /// Its counters.
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
@@ -265,6 +310,8 @@ impl JumpHost {
         let (shared, stop) = (Arc::clone(&self.shared), self.stop_background.clone());
         self.background.spawn(async move { shared.directory.run(&shared.registry, stop).await });
         self.background.spawn(Arc::clone(&self.shared.ports).run(self.stop_background.clone()));
+        self.background.spawn(Meter::new(Arc::clone(&self.shared)).run(self.stop_background.clone()));
+        self.background.spawn(self.sign_in().run(self.stop_background.clone()));
         if let Some(listener) = self.ssh.take() {
             let shared = Arc::clone(&self.shared);
             self.sessions.spawn(listener::run(listener, shared, self.stop_accepting.clone(), self.sessions.clone()));
@@ -338,6 +385,27 @@ fn advertised(config: &Config) -> String {
         ip if ip.is_unspecified() => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         ip => ip.to_string(),
     })
+}
+
+/// The dashboard's address for people. An address that stands for all of them leads nowhere.
+fn dashboard(config: &Config, web: SocketAddr) -> String {
+    match &config.web_url {
+        Some(url) => url.as_str().to_owned(),
+        None if web.ip().is_unspecified() => {
+            let name = advertised(config);
+            let host = if name.contains(':') { format!("[{name}]") } else { name };
+            format!("http://{host}:{}", web.port())
+        }
+        None => format!("http://{web}"),
+    }
+}
+
+fn oidc_secret(config: &Config) -> Result<Option<Token>, StartError> {
+    let Some(path) = config.oidc.as_ref().and_then(|oidc| oidc.client_secret_file.as_deref()) else { return Ok(None) };
+    let read = |path: &Path| std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = read(path).map_err(|source| StartError::OidcSecret { path: path.to_owned(), source })?;
+    // An editor leaves a line's end.
+    Ok(Some(Token::from_text(text.trim_end())))
 }
 
 /// A forward can never get a port that we listen on ourselves; that surprises less when it was said. A port that the system chose

@@ -1,13 +1,18 @@
-//! Accounts: add, list, remove.
+//! Accounts: add, list, change, remove.
+
+use std::sync::Arc;
 
 use adit_core::{AccountId, AccountName, ParseAccountNameError};
-use adit_store::{Account, AddAccountError, NewAccount, RemoveAccountError, StoreError};
+use adit_store::{
+    AccountQuery, AccountSummary, AddAccountError, ChangeAccountError, NewAccount, RemoveAccountError, StoreError,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
-use super::{AccountLookupError, Admin, Fault, FaultKind, ListError, Operation, STORE_FAILED};
+use super::{Admin, Fault, FaultKind, ListError, Operation, STORE_FAILED};
 use crate::audit::{Fact, Subject};
-use crate::registry::CutReason;
+use crate::registry::{CutReason, LiveSession};
 
 /// The tier of an account when nobody names another: the smallest one, which may tunnel like all.
 pub const DEFAULT_TIER: &str = "community";
@@ -27,6 +32,45 @@ pub struct AccountAdd {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccountList {}
 
+/// Looks through the accounts, by name.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AccountSearch {
+    /// Only with this in the name.
+    pub q: Option<String>,
+    /// Without the first so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// A page of the accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AccountPage {
+    /// How many were found, on all pages.
+    pub total: u64,
+    /// Those of this page.
+    pub items: Vec<AccountView>,
+}
+
+/// Accounts of one page, where nobody says otherwise, and at the most.
+const USUAL_PAGE: u32 = 50;
+const LARGEST_PAGE: u32 = 500;
+
+/// Changes an account; what is `None` stays as it is. A new tier's limits act on live sessions at once, and whoever is locked out
+/// is cut.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// Its name.
+    pub name: String,
+    /// Its tier from now on.
+    pub tier: Option<String>,
+    /// Whether it administers the jump host from now on.
+    pub admin: Option<bool>,
+    /// Whether it is locked out from now on.
+    pub disabled: Option<bool>,
+}
+
 /// Removes an account with all its keys, and cuts its sessions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccountRemove {
@@ -35,7 +79,7 @@ pub struct AccountRemove {
 }
 
 /// An account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccountView {
     /// Its name.
     pub name: String,
@@ -47,6 +91,8 @@ pub struct AccountView {
     pub disabled: bool,
     /// How many keys it has.
     pub keys: u64,
+    /// Whether it can sign in at the dashboard with a password.
+    pub has_password: bool,
     /// How many sessions of it are live.
     pub sessions: usize,
     /// When it was added.
@@ -54,7 +100,7 @@ pub struct AccountView {
 }
 
 /// What went with a removed account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccountRemoved {
     /// Its name.
     pub name: String,
@@ -108,6 +154,80 @@ impl Fault for AccountAddError {
     }
 }
 
+/// Why an account was not changed.
+#[derive(Debug, Error)]
+pub enum AccountChangeError {
+    /// There is no account of that name.
+    #[error("there is no account {:?}; `adit jumphost account list` shows those there are", .0)]
+    NoSuchAccount(String),
+    /// There is no such tier.
+    #[error("there is no tier {tier:?}; there are {}", .known.join(", "))]
+    NoSuchTier {
+        /// The tier asked for.
+        tier: String,
+        /// The tiers there are.
+        known: Vec<String>,
+    },
+    /// Nobody could administer the jump host any more.
+    #[error("{0:?} is the last administrator; make another account one first")]
+    LastAdministrator(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for AccountChangeError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::NoSuchAccount(_) => FaultKind::NotFound,
+            Self::NoSuchTier { .. } => FaultKind::BadInput,
+            Self::LastAdministrator(_) => FaultKind::Conflict,
+            Self::Store(_) => FaultKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchAccount(_) => "no-such-account",
+            Self::NoSuchTier { .. } => "no-such-tier",
+            Self::LastAdministrator(_) => "last-administrator",
+            Self::Store(_) => STORE_FAILED,
+        }
+    }
+}
+
+/// Why an account was not removed.
+#[derive(Debug, Error)]
+pub enum AccountRemoveError {
+    /// There is no account of that name.
+    #[error("there is no account {:?}; `adit jumphost account list` shows those there are", .0)]
+    NoSuchAccount(String),
+    /// Nobody could administer the jump host any more.
+    #[error("{0:?} is the last administrator; make another account one first")]
+    LastAdministrator(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for AccountRemoveError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::NoSuchAccount(_) => FaultKind::NotFound,
+            Self::LastAdministrator(_) => FaultKind::Conflict,
+            Self::Store(_) => FaultKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchAccount(_) => "no-such-account",
+            Self::LastAdministrator(_) => "last-administrator",
+            Self::Store(_) => STORE_FAILED,
+        }
+    }
+}
+
 impl Operation for AccountAdd {
     const NAME: &'static str = "account-add";
     type Answer = AccountView;
@@ -121,15 +241,14 @@ impl Operation for AccountAdd {
             Ok(account) => account,
             Err(AddAccountError::AccountExists { name }) => return Err(AccountAddError::AccountExists { name }),
             Err(AddAccountError::NoSuchTier { tier }) => {
-                let known = admin.store.list_tiers().await?.into_iter().map(|tier| tier.name).collect();
-                return Err(AccountAddError::NoSuchTier { tier, known });
+                return Err(AccountAddError::NoSuchTier { tier, known: tier_names(admin).await? });
             }
             Err(AddAccountError::Store(error)) => return Err(error.into()),
         };
         admin.follow_change().await;
         let fact = Fact::AccountAdded { tier: account.tier.clone(), admin: account.is_admin };
         admin.record(Subject::account(AccountId(account.id), name), &fact).await;
-        Ok(view(account, 0, 0))
+        Ok(view(AccountSummary { account, key_count: 0, has_password: false }, &[]))
     }
 }
 
@@ -139,26 +258,70 @@ impl Operation for AccountList {
     type Error = ListError;
 
     async fn run(self, admin: &Admin) -> Result<Vec<AccountView>, ListError> {
-        let live = admin.running.as_ref().map(|shared| shared.registry.list()).unwrap_or_default();
-        let sessions = |id| live.iter().filter(|session| session.login().identity.account_id == AccountId(id)).count();
+        let live = live_sessions(admin);
         let accounts = admin.store.list_accounts().await?;
-        Ok(accounts.into_iter().map(|row| view(row.account.clone(), row.key_count, sessions(row.account.id))).collect())
+        Ok(accounts.into_iter().map(|row| view(row, &live)).collect())
+    }
+}
+
+impl Operation for AccountSearch {
+    const NAME: &'static str = "account-search";
+    type Answer = AccountPage;
+    type Error = ListError;
+
+    async fn run(self, admin: &Admin) -> Result<AccountPage, ListError> {
+        let limit = self.limit.unwrap_or(USUAL_PAGE).min(LARGEST_PAGE);
+        let page = admin.store.search_accounts(&AccountQuery { text: self.q, offset: self.offset, limit }).await?;
+        let live = live_sessions(admin);
+        Ok(AccountPage { total: page.total, items: page.accounts.into_iter().map(|row| view(row, &live)).collect() })
+    }
+}
+
+impl Operation for AccountChange {
+    const NAME: &'static str = "account-change";
+    type Answer = AccountView;
+    type Error = AccountChangeError;
+
+    async fn run(self, admin: &Admin) -> Result<AccountView, AccountChangeError> {
+        let change = adit_store::AccountChange { tier: self.tier, is_admin: self.admin, disabled: self.disabled };
+        let account = match admin.store.change_account(&self.name, change).await {
+            Ok(account) => account,
+            Err(ChangeAccountError::NoSuchAccount { name }) => return Err(AccountChangeError::NoSuchAccount(name)),
+            Err(ChangeAccountError::NoSuchTier { tier }) => {
+                return Err(AccountChangeError::NoSuchTier { tier, known: tier_names(admin).await? });
+            }
+            Err(ChangeAccountError::LastAdministrator { name }) => {
+                return Err(AccountChangeError::LastAdministrator(name));
+            }
+            Err(ChangeAccountError::Store(error)) => return Err(error.into()),
+        };
+        admin.follow_change().await;
+        let fact =
+            Fact::AccountChanged { tier: account.tier.clone(), admin: account.is_admin, disabled: account.disabled };
+        admin.record_on(&account, &fact).await;
+        let key_count = admin.store.list_keys(Some(account.id)).await?.len() as u64;
+        let credential = admin.store.credential(&account.name).await?;
+        let has_password = credential.is_some_and(|credential| credential.phc.is_some());
+        Ok(view(AccountSummary { account, key_count, has_password }, &live_sessions(admin)))
     }
 }
 
 impl Operation for AccountRemove {
     const NAME: &'static str = "account-remove";
     type Answer = AccountRemoved;
-    type Error = AccountLookupError;
+    type Error = AccountRemoveError;
 
-    async fn run(self, admin: &Admin) -> Result<AccountRemoved, AccountLookupError> {
+    async fn run(self, admin: &Admin) -> Result<AccountRemoved, AccountRemoveError> {
         let removed = match admin.store.remove_account(&self.name).await {
             Ok(removed) => removed,
-            Err(RemoveAccountError::NoSuchAccount { name }) => return Err(AccountLookupError::NoSuchAccount(name)),
+            Err(RemoveAccountError::NoSuchAccount { name }) => return Err(AccountRemoveError::NoSuchAccount(name)),
+            Err(RemoveAccountError::LastAdministrator { name }) => {
+                return Err(AccountRemoveError::LastAdministrator(name));
+            }
             Err(RemoveAccountError::Store(error)) => return Err(error.into()),
         };
         let id = AccountId(removed.account.id);
-        let sessions_cut = match &admin.running {
+        let sessions_cut = match admin.server() {
             Some(shared) => {
                 // Those who are in need not wait for the directory to load; those who log in until it has are cut after it.
                 let cut = || shared.registry.cut_account(id, CutReason::AccountRemoved);
@@ -168,21 +331,30 @@ impl Operation for AccountRemove {
             }
             None => 0,
         };
-        if let Ok(name) = removed.account.name.parse() {
-            admin.record(Subject::account(id, name), &Fact::AccountRemoved).await;
-        }
+        admin.record_on(&removed.account, &Fact::AccountRemoved).await;
         Ok(AccountRemoved { name: removed.account.name, keys: removed.keys.len(), sessions_cut })
     }
 }
 
-fn view(account: Account, keys: u64, sessions: usize) -> AccountView {
+async fn tier_names(admin: &Admin) -> Result<Vec<String>, StoreError> {
+    Ok(admin.store.list_tiers().await?.into_iter().map(|tier| tier.name).collect())
+}
+
+fn live_sessions(admin: &Admin) -> Vec<Arc<LiveSession>> {
+    admin.server().map(|shared| shared.registry.list()).unwrap_or_default()
+}
+
+fn view(summary: AccountSummary, live: &[Arc<LiveSession>]) -> AccountView {
+    let AccountSummary { account, key_count, has_password } = summary;
+    let is_its = |session: &&Arc<LiveSession>| session.login().identity.account_id == AccountId(account.id);
     AccountView {
         name: account.name,
         tier: account.tier,
         admin: account.is_admin,
         disabled: account.disabled,
-        keys,
-        sessions,
+        keys: key_count,
+        has_password,
+        sessions: live.iter().filter(is_its).count(),
         created_at: account.created_at.0,
     }
 }

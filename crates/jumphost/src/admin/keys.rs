@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use adit_core::{AccountId, ParsePortRangeError, PortRange};
+use adit_core::{ParsePortRangeError, PortRange};
 use adit_ssh::crypto::{Fingerprint, FingerprintError, KeyTextError, PublicKey};
 use adit_store::{AddKeyError, Key, NewKey, RemoveKeyError, StoreError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::{AccountLookupError, Admin, Fault, FaultKind, Operation, STORE_FAILED, escaped};
-use crate::audit::{Fact, Subject};
+use crate::audit::Fact;
 use crate::registry::CutReason;
 
 /// A label is a name for people, not a text.
@@ -56,7 +57,7 @@ pub struct KeyRemove {
 }
 
 /// A key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyView {
     /// Whose it is.
     pub account: String,
@@ -77,7 +78,7 @@ pub struct KeyView {
 }
 
 /// What went with a removed key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyRemoved {
     /// Whose it was.
     pub account: String,
@@ -96,15 +97,9 @@ pub enum KeyAddError {
     /// The text is not a public key that we take.
     #[error(transparent)]
     Text(#[from] KeyTextError),
-    /// The label is too long.
-    #[error("a label may have {LONGEST_LABEL} characters, this one has {length}")]
-    LongLabel {
-        /// How many it has.
-        length: usize,
-    },
-    /// The ports are not a range.
+    /// Its label, expiry or ports do not work.
     #[error(transparent)]
-    Ports(#[from] ParsePortRangeError),
+    Terms(#[from] KeyTermsError),
     /// The account has it already.
     #[error("{account} already has the key {fingerprint}; there is nothing to do")]
     AlreadyYours {
@@ -115,9 +110,12 @@ pub enum KeyAddError {
     },
     /// Another account has it.
     #[error(
-        "another account holds the key {fingerprint}; a key is one person's: make a new one with `ssh-keygen -t ed25519`"
+        "another account holds the key {fingerprint}; a key is one person's: make a new one with `ssh-keygen -t ed25519`, or \
+         move this one with `adit jumphost key claim {account} FILE`, which takes a signature made with it"
     )]
     HeldByOther {
+        /// The account that asked.
+        account: String,
         /// The key.
         fingerprint: String,
     },
@@ -130,7 +128,8 @@ impl Fault for KeyAddError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Account(error) => error.kind(),
-            Self::Text(_) | Self::LongLabel { .. } | Self::Ports(_) => FaultKind::BadInput,
+            Self::Terms(error) => error.kind(),
+            Self::Text(_) => FaultKind::BadInput,
             Self::AlreadyYours { .. } | Self::HeldByOther { .. } => FaultKind::Conflict,
             Self::Store(_) => FaultKind::Internal,
         }
@@ -140,10 +139,43 @@ impl Fault for KeyAddError {
         match self {
             Self::Account(error) => error.code(),
             Self::Text(_) => "bad-key",
-            Self::LongLabel { .. } => "long-label",
-            Self::Ports(_) => "bad-port-range",
+            Self::Terms(error) => error.code(),
             Self::AlreadyYours { .. } => "key-already-yours",
             Self::HeldByOther { .. } => "key-held-by-other",
+            Self::Store(_) => STORE_FAILED,
+        }
+    }
+}
+
+/// Why a key cannot be had on the terms that were typed.
+#[derive(Debug, Error)]
+pub enum KeyTermsError {
+    /// The label is too long.
+    #[error("a label may have {LONGEST_LABEL} characters, this one has {length}")]
+    LongLabel {
+        /// How many it has.
+        length: usize,
+    },
+    /// The ports are not a range.
+    #[error(transparent)]
+    Ports(#[from] ParsePortRangeError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for KeyTermsError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::LongLabel { .. } | Self::Ports(_) => FaultKind::BadInput,
+            Self::Store(_) => FaultKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::LongLabel { .. } => "long-label",
+            Self::Ports(_) => "bad-port-range",
             Self::Store(_) => STORE_FAILED,
         }
     }
@@ -198,32 +230,16 @@ impl Operation for KeyAdd {
 
     async fn run(self, admin: &Admin) -> Result<KeyView, KeyAddError> {
         let (public, comment) = PublicKey::from_text(&self.text)?;
-        let ports = self.ports.as_deref().map(str::parse::<PortRange>).transpose()?;
-        let label = self.label.or(comment).unwrap_or_default();
-        let length = label.chars().count();
-        if length > LONGEST_LABEL {
-            return Err(KeyAddError::LongLabel { length });
-        }
         let account = admin.account(&self.account).await?;
-        let expires_at = match self.expires_in_ms {
-            Some(millis) => Some(admin.store.now().await?.after(Duration::from_millis(millis))),
-            None => None,
-        };
-        let new = NewKey {
-            blob: public.blob().to_vec(),
-            fingerprint: public.fingerprint().to_string(),
-            key_type: public.key_type().to_owned(),
-            label: label.clone(),
-            expires_at,
-            ports: ports.map(|range| range.first().get()..=range.last().get()),
-        };
+        let label = self.label.or(comment).unwrap_or_default();
+        let new = on_terms(admin, &public, label.clone(), self.expires_in_ms, self.ports.as_deref()).await?;
         let key = match admin.store.add_key(account.id, new).await {
             Ok(key) => key,
             Err(AddKeyError::KeyAlreadyYours { fingerprint }) => {
                 return Err(KeyAddError::AlreadyYours { account: account.name, fingerprint });
             }
             Err(AddKeyError::KeyHeldByOther { fingerprint, .. }) => {
-                return Err(KeyAddError::HeldByOther { fingerprint });
+                return Err(KeyAddError::HeldByOther { account: account.name, fingerprint });
             }
             Err(AddKeyError::NoSuchAccount { .. }) => {
                 return Err(AccountLookupError::NoSuchAccount(account.name).into());
@@ -231,10 +247,7 @@ impl Operation for KeyAdd {
             Err(AddKeyError::Store(error)) => return Err(error.into()),
         };
         admin.follow_change().await;
-        if let Ok(name) = account.name.parse() {
-            let fact = Fact::KeyAdded { key: public.fingerprint(), label };
-            admin.record(Subject::account(AccountId(account.id), name), &fact).await;
-        }
+        admin.record_on(&account, &Fact::KeyAdded { key: public.fingerprint(), label }).await;
         Ok(view(key, account.name))
     }
 }
@@ -274,7 +287,7 @@ impl Operation for KeyRemove {
             }
             Err(RemoveKeyError::Store(error)) => return Err(error.into()),
         }
-        let sessions_cut = match &admin.running {
+        let sessions_cut = match admin.server() {
             Some(shared) => {
                 // Those who are in need not wait for the directory to load; those who log in until it has are cut after it.
                 let cut = || shared.registry.cut_key(&key, CutReason::KeyRemoved);
@@ -284,15 +297,39 @@ impl Operation for KeyRemove {
             }
             None => 0,
         };
-        if let Ok(name) = account.name.parse() {
-            let fact = Fact::KeyRemoved { key, sessions_cut };
-            admin.record(Subject::account(AccountId(account.id), name), &fact).await;
-        }
+        admin.record_on(&account, &Fact::KeyRemoved { key, sessions_cut }).await;
         Ok(KeyRemoved { account: account.name, fingerprint: key.to_string(), sessions_cut })
     }
 }
 
-fn view(key: Key, account: String) -> KeyView {
+/// The key as it is to be stored, with the terms that a person typed checked.
+pub(super) async fn on_terms(
+    admin: &Admin,
+    public: &PublicKey,
+    label: String,
+    expires_in_ms: Option<u64>,
+    ports: Option<&str>,
+) -> Result<NewKey, KeyTermsError> {
+    let ports = ports.map(str::parse::<PortRange>).transpose()?;
+    let length = label.chars().count();
+    if length > LONGEST_LABEL {
+        return Err(KeyTermsError::LongLabel { length });
+    }
+    let expires_at = match expires_in_ms {
+        Some(millis) => Some(admin.store.now().await?.after(Duration::from_millis(millis))),
+        None => None,
+    };
+    Ok(NewKey {
+        blob: public.blob().to_vec(),
+        fingerprint: public.fingerprint().to_string(),
+        key_type: public.key_type().to_owned(),
+        label,
+        expires_at,
+        ports: ports.map(|range| range.first().get()..=range.last().get()),
+    })
+}
+
+pub(super) fn view(key: Key, account: String) -> KeyView {
     KeyView {
         account,
         fingerprint: key.fingerprint,

@@ -1,10 +1,12 @@
 //! What is live: sessions, ports, and the administrator's way to end one.
 
 use std::convert::Infallible;
+use std::time::SystemTime;
 
 use adit_core::{Printable, SessionId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::{Admin, Fault, FaultKind, Operation, escaped, unix_millis};
 use crate::audit::{Fact, Subject};
@@ -13,6 +15,37 @@ use crate::registry::{CutReason, LiveForward, LiveSession};
 /// Lists the live sessions, the oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionList {}
+
+/// Looks through the live sessions, the oldest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionSearch {
+    /// Only with this in the account's name, the client's address, the key's fingerprint or label, or as one of the ports.
+    pub q: Option<String>,
+    /// Without the first so many.
+    pub offset: usize,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// A page of the live sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionPage {
+    /// How many were found, on all pages.
+    pub total: usize,
+    /// Open forwards, of all sessions.
+    pub forwards: i64,
+    /// Connected visitors, of all sessions.
+    pub visitors: u64,
+    /// The moment.
+    pub at: i64,
+    /// The sessions of this page.
+    pub items: Vec<SessionView>,
+}
+
+/// Sessions of one page, where nobody says otherwise, and at the most.
+const USUAL_PAGE: usize = 50;
+const LARGEST_PAGE: usize = 500;
 
 /// Lists the open ports by number.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +59,7 @@ pub struct Kick {
 }
 
 /// A live session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionView {
     /// Its number, unique in this run of the server.
     pub id: u64,
@@ -80,7 +113,7 @@ pub struct PortView {
 }
 
 /// A session that was told to go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Kicked {
     /// Its number.
     pub session: u64,
@@ -124,9 +157,41 @@ impl Operation for SessionList {
     type Error = Infallible;
 
     async fn run(self, admin: &Admin) -> Result<Vec<SessionView>, Infallible> {
-        let sessions = admin.running.as_ref().map(|shared| shared.registry.list()).unwrap_or_default();
+        let sessions = admin.server().map(|shared| shared.registry.list()).unwrap_or_default();
         Ok(sessions.iter().map(|session| session_view(session)).collect())
     }
+}
+
+impl Operation for SessionSearch {
+    const NAME: &'static str = "session-search";
+    type Answer = SessionPage;
+    type Error = Infallible;
+
+    async fn run(self, admin: &Admin) -> Result<SessionPage, Infallible> {
+        let mut found = admin.server().map(|shared| shared.registry.list()).unwrap_or_default();
+        if let Some(text) = self.q.as_deref().filter(|text| !text.is_empty()) {
+            found.retain(|session| is_found(session, text));
+        }
+        let limit = self.limit.unwrap_or(USUAL_PAGE).min(LARGEST_PAGE);
+        // Only what is shown is looked at whole: a page costs the same with ten sessions and ten thousand.
+        let items = found.iter().skip(self.offset).take(limit).map(|session| session_view(session)).collect();
+        Ok(SessionPage {
+            total: found.len(),
+            forwards: admin.server().map_or(0, |shared| shared.metrics.forwards.get()),
+            visitors: admin.server().map_or(0, |shared| shared.registry.visitors_now()),
+            at: unix_millis(SystemTime::now()),
+            items,
+        })
+    }
+}
+
+fn is_found(session: &LiveSession, text: &str) -> bool {
+    let login = session.login();
+    login.identity.account.as_str().contains(text)
+        || login.identity.label.contains(text)
+        || login.client.to_string().contains(text)
+        || login.identity.fingerprint.to_string().contains(text)
+        || text.parse().is_ok_and(|port: u16| session.forwards().iter().any(|forward| forward.port().get() == port))
 }
 
 impl Operation for PortList {
@@ -135,7 +200,7 @@ impl Operation for PortList {
     type Error = Infallible;
 
     async fn run(self, admin: &Admin) -> Result<Vec<PortView>, Infallible> {
-        let sessions = admin.running.as_ref().map(|shared| shared.registry.list()).unwrap_or_default();
+        let sessions = admin.server().map(|shared| shared.registry.list()).unwrap_or_default();
         let mut ports: Vec<_> = sessions
             .iter()
             .flat_map(|session| session.forwards().into_iter().map(|forward| port_view(session, &forward)))
@@ -152,7 +217,7 @@ impl Operation for Kick {
 
     async fn run(self, admin: &Admin) -> Result<Kicked, KickError> {
         let id = SessionId(self.session);
-        let live = admin.running.as_ref().and_then(|shared| {
+        let live = admin.server().and_then(|shared| {
             let session = shared.registry.list().into_iter().find(|session| session.id() == id)?;
             shared.registry.cut_session(id, CutReason::Kicked).then_some(session)
         });

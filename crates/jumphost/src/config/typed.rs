@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use thiserror::Error;
 
+use super::dashboard::WebUrl;
+
 /// Where a setting came from. It decides the exit code of a bad value, and how its key is written in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -20,6 +22,18 @@ pub enum Origin {
     Environment,
     /// The configuration file.
     File,
+}
+
+impl Origin {
+    /// Its stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+        }
+    }
 }
 
 /// One setting as it was typed. A YAML number or boolean is kept as its text, so that all settings are read in one way.
@@ -34,6 +48,11 @@ impl Typed {
     #[must_use]
     pub fn new(text: impl Into<String>, origin: Origin) -> Self {
         Self { text: text.into(), origin }
+    }
+
+    /// Where it was typed.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
     }
 }
 
@@ -88,6 +107,11 @@ impl TypedList {
                 .map(|part| Typed::new(part, origin))
                 .collect(),
         )
+    }
+
+    /// Where it was typed; `None` where nothing stands in it.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.0.first().map(Typed::origin)
     }
 }
 
@@ -183,6 +207,48 @@ impl Key {
         Ok(text.to_owned())
     }
 
+    /// The address under which people open the dashboard.
+    pub(super) fn web_url(self, value: &Typed) -> Result<WebUrl, ConfigError> {
+        let expected = "scheme, host and port, such as https://jump.example.org or http://10.8.0.1:8022";
+        WebUrl::parse(&value.text).ok_or_else(|| self.refuse(value, expected))
+    }
+
+    /// Names that stand in `Host`, with a port where it is not the scheme's own.
+    pub(super) fn authorities(self, list: &TypedList) -> Result<Vec<String>, ConfigError> {
+        let read = |value: &Typed| {
+            let url = WebUrl::parse(&format!("http://{}", value.text.trim()));
+            let expected = "a name as a browser sends it, such as jump.example.org or jump.example.org:8022";
+            url.map(|url| url.authority().to_owned()).ok_or_else(|| self.refuse(value, expected))
+        };
+        list.0.iter().map(read).collect()
+    }
+
+    /// An issuer: `https`, and nothing behind the path (OpenID Connect Discovery 1.0 §2); plain `http` for one on this machine.
+    pub(super) fn issuer(self, value: &Typed) -> Result<String, ConfigError> {
+        let text = value.text.trim();
+        let (origin, path) = match text.find("://").and_then(|at| text[at + 3..].find('/').map(|slash| at + 3 + slash))
+        {
+            Some(slash) => text.split_at(slash),
+            None => (text, ""),
+        };
+        let is_local =
+            |url: &WebUrl| ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| url.authority().starts_with(host));
+        let is_good = |url: &WebUrl| url.is_https() || is_local(url);
+        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
+        match WebUrl::parse(origin).filter(is_good) {
+            Some(_) if path.chars().all(plain) => Ok(text.to_owned()),
+            _ => Err(self.refuse(value, "the address of the provider, such as https://id.example.org/realm")),
+        }
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(self, value: &Typed) -> Result<String, ConfigError> {
+        match value.text.trim() {
+            "" => Err(self.refuse(value, "a text")),
+            text => Ok(text.to_owned()),
+        }
+    }
+
     /// A duration with its unit, at least `least`.
     pub(super) fn duration(self, value: &Typed, least: Duration) -> Result<Duration, ConfigError> {
         let expected = || format!("a duration of at least {}, such as 30s, 2m, 1h or 500ms", DurationText(least));
@@ -193,6 +259,12 @@ impl Key {
     pub(super) fn size(self, value: &Typed, least: u64) -> Result<u64, ConfigError> {
         let expected = || format!("a size of at least {least} bytes, such as 64MiB, 1GiB or 1MB");
         parse_size(&value.text).filter(|size| *size >= least).ok_or_else(|| self.refuse(value, expected()))
+    }
+
+    /// Bytes per second, where 0 means that there is no limit.
+    pub(super) fn rate(self, value: &Typed) -> Result<u64, ConfigError> {
+        let expected = "bytes per second, such as 1000000 or 1MB (0 = no limit)";
+        parse_size(&value.text).ok_or_else(|| self.refuse(value, expected))
     }
 
     pub(super) fn port_range(self, value: &Typed) -> Result<PortRange, ConfigError> {

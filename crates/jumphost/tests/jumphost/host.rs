@@ -1,11 +1,13 @@
 //! A jump host for one test: its own folder, ports of its own, gone when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::PortRange;
 use adit_jumphost::admin::{AccountAdd, Admin, KeyAdd, PortList, SessionList};
+use adit_jumphost::signin::SignIn;
 use adit_jumphost::{Config, DataDir, JumpHost, RawConfig};
 use adit_ssh::crypto::{HostKey, PublicKey};
 use adit_ssh::{Algorithms, ClientConfig, Limits};
@@ -22,10 +24,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct TestHost {
     pub(crate) ssh: SocketAddr,
     pub(crate) admin: Admin,
+    pub(crate) sign_in: SignIn,
     host_key: PublicKey,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// An account with a key.
@@ -55,14 +58,14 @@ impl TestHost {
         let host_key = host_keys.keys[0].public_key().clone();
         // The doors are not served here.
         let (mut host, _doors) = JumpHost::build(config, data).await.unwrap();
-        let (ssh, admin) = (host.addresses().ssh, host.admin());
+        let (ssh, admin, sign_in) = (host.addresses().ssh, host.admin(), host.sign_in());
         let (stop, stopped) = oneshot::channel();
         let grace = host.config().drain_grace;
         let running = tokio::spawn(async move {
             host.run_until(async { drop(stopped.await) }).await;
             host.drain(grace).await;
         });
-        Self { ssh, admin, host_key, stop: Some(stop), running, _folder: folder }
+        Self { ssh, admin, sign_in, host_key, stop: Some(stop), running, folder }
     }
 
     pub(crate) async fn account(&self, name: &str) -> Member {
@@ -104,10 +107,16 @@ impl TestHost {
         drop(self.stop.take());
     }
 
-    /// Stops, and waits for the end.
-    pub(crate) async fn stop(mut self) {
+    /// The file of the store, for a second look into it.
+    pub(crate) fn store_path(&self) -> PathBuf {
+        self.folder.path().join("data/store.sqlite")
+    }
+
+    /// Stops, and waits for the end. What it leaves is in the returned folder.
+    pub(crate) async fn stop(mut self) -> TempDir {
         self.begin_stop();
         tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
+        self.folder
     }
 }
 

@@ -3,8 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
+mod bandwidth;
 mod client;
+mod dashboard;
 mod host;
 mod limits;
+mod member;
 mod sessions;
+mod sign_in;
 mod visitors;

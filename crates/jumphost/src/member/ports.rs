@@ -1,0 +1,297 @@
+//! Registered ports: what a member keeps a note of, and what all members share of it. They bind nothing and stop nothing.
+
+use std::collections::HashSet;
+
+use adit_core::{AccountId, Port, PortRange};
+use adit_store::{AddPortError, NewPort, PortChange, RegisteredPort, RemovePortError, StoreError};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use utoipa::ToSchema;
+
+use super::{Member, MemberOperation};
+use crate::admin::{Fault, FaultKind, ListError, STORE_FAILED, escaped};
+use crate::audit::Fact;
+use crate::shared::Shared;
+use crate::signin::scope::Scope;
+
+/// A description is a line, not a text.
+const LONGEST_DESCRIPTION: usize = 200;
+
+/// Notes down a port.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+pub struct RegisterPort {
+    /// The port.
+    pub port: u16,
+    /// What is served there; may be empty.
+    #[serde(default)]
+    pub description: String,
+    /// Whether every member sees it.
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// Changes a note; what is `None` stays as it is.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ChangePort {
+    /// Which.
+    pub id: String,
+    /// What is served there.
+    pub description: Option<String>,
+    /// Whether every member sees it.
+    pub shared: Option<bool>,
+}
+
+/// Removes a note.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UnregisterPort {
+    /// Which.
+    pub id: String,
+}
+
+/// Lists what all members share.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DirectoryList {}
+
+/// A port that a member has noted down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RegisteredPortView {
+    /// Names it in a change.
+    pub id: String,
+    /// The port.
+    pub port: u16,
+    /// What is served there.
+    pub description: String,
+    /// Whether every member sees it.
+    pub shared: bool,
+    /// When it was noted down.
+    pub created_at: i64,
+    /// Whether a session of its owner has it open now.
+    pub live: bool,
+}
+
+/// A port that a member shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DirectoryEntry {
+    /// Whose it is.
+    pub owner: String,
+    /// The port.
+    pub port: u16,
+    /// Where to connect, `HOST:PORT`.
+    pub address: String,
+    /// What is served there.
+    pub description: String,
+    /// Whether a session of its owner has it open now.
+    pub live: bool,
+}
+
+/// Why a port was not noted down.
+#[derive(Debug, Error)]
+pub enum RegisterPortError {
+    /// The jump host has no such port to give.
+    #[error("port {port} is not one of this jump host's; it gives out {range}")]
+    OutOfRange {
+        /// The port asked for.
+        port: u16,
+        /// Those it has.
+        range: PortRange,
+    },
+    /// It is too long.
+    #[error("a description may have {LONGEST_DESCRIPTION} characters, this one has {length}")]
+    LongDescription {
+        /// How many it has.
+        length: usize,
+    },
+    /// The member has it already.
+    #[error("port {port} is in your list already; change that entry")]
+    AlreadyRegistered {
+        /// The port.
+        port: u16,
+    },
+    /// No id could be made.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for RegisterPortError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::OutOfRange { .. } | Self::LongDescription { .. } => FaultKind::BadInput,
+            Self::AlreadyRegistered { .. } => FaultKind::Conflict,
+            Self::NoRandomness | Self::Store(_) => FaultKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::OutOfRange { .. } => "out-of-range",
+            Self::LongDescription { .. } => "long-description",
+            Self::AlreadyRegistered { .. } => "already-registered",
+            Self::NoRandomness => "no-randomness",
+            Self::Store(_) => STORE_FAILED,
+        }
+    }
+}
+
+/// Why a note was not changed or removed.
+#[derive(Debug, Error)]
+pub enum ChangePortError {
+    /// The member has no such note. Another's is never told from none.
+    #[error("you have no such registered port; look at the list again")]
+    NoSuchPort,
+    /// The description is too long.
+    #[error("a description may have {LONGEST_DESCRIPTION} characters, this one has {length}")]
+    LongDescription {
+        /// How many it has.
+        length: usize,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for ChangePortError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::NoSuchPort => FaultKind::NotFound,
+            Self::LongDescription { .. } => FaultKind::BadInput,
+            Self::Store(_) => FaultKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchPort => "no-such-port",
+            Self::LongDescription { .. } => "long-description",
+            Self::Store(_) => STORE_FAILED,
+        }
+    }
+}
+
+impl MemberOperation for RegisterPort {
+    const NEEDS: Scope = Scope::Write;
+    type Answer = RegisteredPortView;
+    type Error = RegisterPortError;
+
+    async fn run(self, member: &Member) -> Result<RegisteredPortView, RegisterPortError> {
+        let (shared, Self { port, description, shared: is_shared }) = (member.shared(), self);
+        let range = shared.config.ports.range;
+        if !Port::new(port).is_some_and(|port| range.contains(port)) {
+            return Err(RegisterPortError::OutOfRange { port, range });
+        }
+        let length = description.chars().count();
+        if length > LONGEST_DESCRIPTION {
+            return Err(RegisterPortError::LongDescription { length });
+        }
+        let new = NewPort { port, description, shared: is_shared };
+        let stored = match shared.store.add_port(member.account_id().0, new).await {
+            Ok(stored) => stored,
+            Err(AddPortError::AlreadyRegistered { port }) => {
+                return Err(RegisterPortError::AlreadyRegistered { port });
+            }
+            // Removed in this very moment: the next request is answered with that.
+            Err(AddPortError::NoSuchAccount { .. } | AddPortError::NoRandomness) => {
+                return Err(RegisterPortError::NoRandomness);
+            }
+            Err(AddPortError::Store(error)) => return Err(error.into()),
+        };
+        shared.audit.record(member.subject(), &Fact::PortRegistered { port, shared: stored.shared });
+        shared.registry.changes().note_directory();
+        Ok(view(stored, &live_ports(shared)))
+    }
+}
+
+impl MemberOperation for ChangePort {
+    const NEEDS: Scope = Scope::Write;
+    type Answer = RegisteredPortView;
+    type Error = ChangePortError;
+
+    async fn run(self, member: &Member) -> Result<RegisteredPortView, ChangePortError> {
+        let length = self.description.as_ref().map_or(0, |description| description.chars().count());
+        if length > LONGEST_DESCRIPTION {
+            return Err(ChangePortError::LongDescription { length });
+        }
+        let shared = member.shared();
+        let change = PortChange { description: self.description, shared: self.shared };
+        let stored = match shared.store.change_port(member.account_id().0, &self.id, change).await {
+            Ok(stored) => stored,
+            Err(adit_store::ChangePortError::NoSuchPort) => return Err(ChangePortError::NoSuchPort),
+            Err(adit_store::ChangePortError::Store(error)) => return Err(error.into()),
+        };
+        let fact = Fact::PortChanged { port: stored.port, shared: stored.shared };
+        shared.audit.record(member.subject(), &fact);
+        shared.registry.changes().note_directory();
+        Ok(view(stored, &live_ports(shared)))
+    }
+}
+
+impl MemberOperation for UnregisterPort {
+    const NEEDS: Scope = Scope::Write;
+    type Answer = ();
+    type Error = ChangePortError;
+
+    async fn run(self, member: &Member) -> Result<(), ChangePortError> {
+        let shared = member.shared();
+        let removed = match shared.store.remove_port(member.account_id().0, &self.id).await {
+            Ok(removed) => removed,
+            Err(RemovePortError::NoSuchPort) => return Err(ChangePortError::NoSuchPort),
+            Err(RemovePortError::Store(error)) => return Err(error.into()),
+        };
+        shared.audit.record(member.subject(), &Fact::PortUnregistered { port: removed.port });
+        shared.registry.changes().note_directory();
+        Ok(())
+    }
+}
+
+impl MemberOperation for DirectoryList {
+    const NEEDS: Scope = Scope::Read;
+    type Answer = Vec<DirectoryEntry>;
+    type Error = ListError;
+
+    async fn run(self, member: &Member) -> Result<Vec<DirectoryEntry>, ListError> {
+        let shared = member.shared();
+        let (live, host) = (live_ports(shared), shared.about.forward_host());
+        let entries = shared.store.list_shared_ports().await?.into_iter().map(|entry| DirectoryEntry {
+            owner: entry.owner,
+            port: entry.port.port,
+            address: address(&host, entry.port.port),
+            description: escaped(&entry.port.description),
+            live: live.contains(&(AccountId(entry.port.account), entry.port.port)),
+        });
+        Ok(entries.collect())
+    }
+}
+
+/// A member's own notes, by port.
+pub(super) async fn registered_ports(member: &Member) -> Result<Vec<RegisteredPortView>, StoreError> {
+    let live = live_ports(member.shared());
+    let ports = member.shared().store.list_ports(member.account_id().0).await?;
+    Ok(ports.into_iter().map(|port| view(port, &live)).collect())
+}
+
+/// Who has which port open now.
+fn live_ports(shared: &Shared) -> HashSet<(AccountId, u16)> {
+    let of_session = |session: &std::sync::Arc<crate::registry::LiveSession>| {
+        let account = session.login().identity.account_id;
+        session.forwards().into_iter().map(move |forward| (account, forward.port().get()))
+    };
+    shared.registry.list().iter().flat_map(of_session).collect()
+}
+
+fn view(stored: RegisteredPort, live: &HashSet<(AccountId, u16)>) -> RegisteredPortView {
+    RegisteredPortView {
+        live: live.contains(&(AccountId(stored.account), stored.port)),
+        id: stored.id,
+        port: stored.port,
+        description: escaped(&stored.description),
+        shared: stored.shared,
+        created_at: stored.created_at.0,
+    }
+}
+
+/// An IPv6 address wants brackets before a port (RFC 3986 §3.2.2).
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

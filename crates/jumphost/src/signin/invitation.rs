@@ -1,0 +1,242 @@
+//! Links that make an account or set a password, as the person who opens one sees them. Who makes them is an administrator.
+
+use std::time::Duration;
+
+use adit_core::{AccountId, AccountName, ParseAccountNameError};
+use adit_store::{AcceptInvitationError, Invitation, InvitationKind, StoreError};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use utoipa::ToSchema;
+
+use super::password::{Password, WeakPassword};
+use super::session::{SignInError, SignedIn, Via};
+use super::token::Token;
+use super::{SignIn, Visit};
+use crate::admin::{Fault, FaultKind, STORE_FAILED};
+use crate::audit::{Fact, Subject};
+
+/// How long the link for the first administrator is good: whoever installs a server opens it within the day.
+pub const FIRST_ADMINISTRATOR_TIME: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a link is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InvitationKindView {
+    /// Makes an account.
+    Invitation,
+    /// Makes the account that administers a new server.
+    FirstAdministrator,
+    /// Sets the password of an account that is there.
+    PasswordReset,
+}
+
+impl InvitationKindView {
+    /// Its stable name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Invitation => "invitation",
+            Self::FirstAdministrator => "first-administrator",
+            Self::PasswordReset => "password-reset",
+        }
+    }
+}
+
+impl From<&InvitationKind> for InvitationKindView {
+    fn from(kind: &InvitationKind) -> Self {
+        match kind {
+            InvitationKind::Account { .. } => Self::Invitation,
+            InvitationKind::FirstAdministrator { .. } => Self::FirstAdministrator,
+            InvitationKind::PasswordReset { .. } => Self::PasswordReset,
+        }
+    }
+}
+
+/// Looks at a link without using it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct InvitationLook {
+    /// The token in it.
+    pub token: Token,
+}
+
+/// What a link does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InvitationLookView {
+    /// What it is for.
+    pub kind: InvitationKindView,
+    /// The account's name, where the guest may not choose one.
+    pub account: Option<String>,
+    /// The account's tier.
+    pub tier: String,
+    /// Whether the account administers this jump host.
+    pub admin: bool,
+    /// From then on it is good for nothing.
+    pub expires_at: i64,
+}
+
+/// Uses a link.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct InvitationAccept {
+    /// The token in it.
+    pub token: Token,
+    /// The name of the account.
+    pub account: String,
+    /// Its new password.
+    pub password: Password,
+}
+
+/// Why a link shows nothing.
+#[derive(Debug, Error)]
+pub enum InvitationLookError {
+    /// Never there, used, revoked or over: nobody is told which.
+    #[error("this link is not good, or not any more; ask for a new one")]
+    NoSuchInvitation,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for InvitationLookError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::NoSuchInvitation => FaultKind::NotFound,
+            Self::Store(_) => FaultKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchInvitation => "no-such-invitation",
+            Self::Store(_) => STORE_FAILED,
+        }
+    }
+}
+
+/// Why a link was not used; it is still good.
+#[derive(Debug, Error)]
+pub enum InvitationAcceptError {
+    /// It shows nothing either.
+    #[error(transparent)]
+    Look(#[from] InvitationLookError),
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] ParseAccountNameError),
+    /// The link is for another name.
+    #[error("this link is for the account {meant}")]
+    OtherName {
+        /// The name it is for.
+        meant: String,
+    },
+    /// The name is taken.
+    #[error("there is already an account {name}; choose another name")]
+    AccountExists {
+        /// The name.
+        name: String,
+    },
+    /// The password is not good enough.
+    #[error(transparent)]
+    Password(#[from] WeakPassword),
+    /// Hashing failed, or the session could not begin. In the last case the account is there and its password is set.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+}
+
+impl Fault for InvitationAcceptError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Look(error) => error.kind(),
+            Self::Name(_) | Self::OtherName { .. } | Self::Password(_) => FaultKind::BadInput,
+            Self::AccountExists { .. } => FaultKind::Conflict,
+            Self::SignIn(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Look(error) => error.code(),
+            Self::Name(_) => "bad-account-name",
+            Self::OtherName { .. } => "other-account",
+            Self::AccountExists { .. } => "account-exists",
+            Self::Password(_) => "weak-password",
+            Self::SignIn(error) => error.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::SignIn(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+impl SignIn {
+    /// What a link does.
+    ///
+    /// # Errors
+    /// [`InvitationLookError`].
+    pub async fn look_at_invitation(
+        &self,
+        question: &InvitationLook,
+    ) -> Result<InvitationLookView, InvitationLookError> {
+        Ok(view(&self.invitation(&question.token).await?))
+    }
+
+    /// Uses a link: makes its account or sets the password of the one it is for, and signs in.
+    ///
+    /// # Errors
+    /// [`InvitationAcceptError`].
+    pub async fn accept_invitation(
+        &self,
+        question: InvitationAccept,
+        visit: Visit,
+    ) -> Result<SignedIn, InvitationAcceptError> {
+        // Before anything slow: a link that is not good costs a look-up.
+        let found = self.invitation(&question.token).await?;
+        let name: AccountName = question.account.parse()?;
+        question.password.check(&name)?;
+        let phc = self.shared.hasher.hash(&question.password).await.map_err(SignInError::from)?;
+        let accepted = self.shared.store.accept_invitation(question.token.hash(), name.as_str(), &phc).await;
+        let accepted = accepted.map_err(|error| match error {
+            AcceptInvitationError::NoSuchInvitation => InvitationLookError::NoSuchInvitation.into(),
+            AcceptInvitationError::OtherName => {
+                InvitationAcceptError::OtherName { meant: view(&found).account.unwrap_or_default() }
+            }
+            AcceptInvitationError::AccountExists { name } => InvitationAcceptError::AccountExists { name },
+            AcceptInvitationError::Store(error) => InvitationLookError::from(error).into(),
+        })?;
+        self.shared.attempts().handle_cleared(&name);
+        self.follow_accepted(&accepted.invitation.kind).await;
+        let subject = Subject::account(AccountId(accepted.account.id), name).from(visit.client);
+        self.shared.audit.record(subject, &Fact::InvitationAccepted { kind: accepted.invitation.kind.name() });
+        if accepted.account.disabled {
+            return Err(SignInError::BadCredentials.into());
+        }
+        Ok(self.begin_session(accepted.account, Via::Password, &visit).await?)
+    }
+
+    async fn follow_accepted(&self, kind: &InvitationKind) {
+        match kind {
+            // The other sessions of the account have ended.
+            InvitationKind::PasswordReset { .. } => self.shared.registry.changes().note_sign_ins(),
+            InvitationKind::Account { .. } | InvitationKind::FirstAdministrator { .. } => {
+                self.shared.follow_directory().await;
+            }
+        }
+    }
+
+    async fn invitation(&self, token: &Token) -> Result<Invitation, InvitationLookError> {
+        self.shared.store.invitation(token.hash()).await?.ok_or(InvitationLookError::NoSuchInvitation)
+    }
+}
+
+fn view(invitation: &Invitation) -> InvitationLookView {
+    let (account, tier, admin) = match &invitation.kind {
+        InvitationKind::Account { name, tier, is_admin } => (name.clone(), tier.clone(), *is_admin),
+        InvitationKind::FirstAdministrator { tier } => (None, tier.clone(), true),
+        InvitationKind::PasswordReset { account } => {
+            (Some(account.name.clone()), account.tier.clone(), account.is_admin)
+        }
+    };
+    let kind = InvitationKindView::from(&invitation.kind);
+    InvitationLookView { kind, account, tier, admin, expires_at: invitation.expires_at.0 }
+}

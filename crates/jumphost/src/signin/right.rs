@@ -1,0 +1,148 @@
+//! The right of a signed-in account to act on its own things, and of an administrator on everybody's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use adit_core::{AccountId, AccountName};
+use adit_store::{Account, TokenHash};
+
+use super::Via;
+use super::scope::{Forbidden, Scope, Scopes};
+use super::session::WebSessionView;
+use super::token::same;
+use crate::admin::{Actor, Admin};
+use crate::audit::Subject;
+use crate::changes::Changes;
+use crate::shared::Shared;
+
+/// Somebody who is signed in. Only [`SignIn`](super::SignIn) makes one, from a cookie or an API token, and for one request: whoever
+/// keeps one for longer asks again whether its session still lives.
+#[derive(Clone)]
+pub struct Member {
+    shared: Arc<Shared>,
+    account: Account,
+    name: AccountName,
+    client: SocketAddr,
+    right: Right,
+}
+
+/// What the right rests on.
+#[derive(Clone)]
+pub(super) enum Right {
+    Session { token: TokenHash, csrf: String, via: Via, expires_at: i64 },
+    Token { scopes: Scopes, expires_at: Option<i64> },
+}
+
+impl Member {
+    pub(super) fn new(shared: Arc<Shared>, account: Account, client: SocketAddr, right: Right) -> Option<Self> {
+        // A name that is none was written by a hand on the file.
+        let name = account.name.parse().ok()?;
+        Some(Self { shared, account, name, client, right })
+    }
+
+    /// The account's number.
+    #[must_use]
+    pub fn account_id(&self) -> AccountId {
+        AccountId(self.account.id)
+    }
+
+    /// The account's name.
+    #[must_use]
+    pub fn name(&self) -> &AccountName {
+        &self.name
+    }
+
+    /// Whether the account administers this jump host.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.account.is_admin
+    }
+
+    /// What the page is told about its session.
+    #[must_use]
+    pub fn session_view(&self) -> WebSessionView {
+        let (csrf, via, expires_at) = match &self.right {
+            Right::Session { csrf, via, expires_at, .. } => (Some(csrf.clone()), *via, Some(*expires_at)),
+            Right::Token { expires_at, .. } => (None, Via::Token, *expires_at),
+        };
+        let Account { name, tier, is_admin, .. } = self.account.clone();
+        WebSessionView { account: name, tier, admin: is_admin, csrf, expires_at, via }
+    }
+
+    /// Whether a request that changes something was made by our own page: its token against cross-site requests is that of the
+    /// session. A program that sends an API token needs none: no browser does that by itself.
+    #[must_use]
+    pub fn may_change_with(&self, csrf: Option<&str>) -> bool {
+        match (&self.right, csrf) {
+            (Right::Session { csrf, .. }, Some(sent)) => same(csrf, sent),
+            (Right::Session { .. }, None) => false,
+            (Right::Token { .. }, _) => true,
+        }
+    }
+
+    /// Whether this right reaches so far.
+    ///
+    /// # Errors
+    /// [`Forbidden`] where it rests on a token of a narrower scope.
+    pub fn permit(&self, needed: Scope) -> Result<(), Forbidden> {
+        match &self.right {
+            Right::Token { scopes, .. } if !scopes.permit(needed) => Err(Forbidden::Scope(needed)),
+            Right::Token { .. } | Right::Session { .. } => Ok(()),
+        }
+    }
+
+    /// The right to administer.
+    ///
+    /// # Errors
+    /// [`Forbidden`] where the account or its token has it not.
+    pub fn admin(&self) -> Result<Admin, Forbidden> {
+        if !self.account.is_admin {
+            return Err(Forbidden::NotAdministrator);
+        }
+        self.permit(Scope::Admin)?;
+        Ok(self.own())
+    }
+
+    /// For the administrator's operations that name an account, with this member's own name only.
+    pub(crate) fn own(&self) -> Admin {
+        Admin::acting(Arc::clone(&self.shared), Actor { name: self.name.clone(), client: self.client })
+    }
+
+    /// Where pages hear that they should look again.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        self.shared.registry.changes()
+    }
+
+    /// The session that this right rests on.
+    pub(crate) fn session(&self) -> Result<TokenHash, Forbidden> {
+        match &self.right {
+            Right::Session { token, .. } => Ok(*token),
+            Right::Token { .. } => Err(Forbidden::TokenUsed),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whom a fact about this member's own doing is about.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject::account(self.account_id(), self.name.clone()).from(self.client)
+    }
+
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.client
+    }
+}
+
+/// Without the session's secrets.
+impl std::fmt::Debug for Member {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Member").field("account", &self.name).field("client", &self.client).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,263 @@
+//! Signing in at the dashboard: links, passwords, sessions, tokens, and people whom somebody else vouches for.
+
+use std::time::Duration;
+
+use adit_jumphost::admin::{
+    AccountAdd, AccountChange, AccountList, AuditSearch, Fault, FaultKind, FirstAdministrator, InvitationAdd,
+    InvitationList, InvitationRemove, PasswordLink,
+};
+use adit_jumphost::config::OidcConfig;
+use adit_jumphost::member::{ChangePassword, Overview, RegisterPort, TokenAdd, TokenList, TokenRemove};
+use adit_jumphost::signin::password::Password;
+use adit_jumphost::signin::scope::Scope;
+use adit_jumphost::signin::token::Token;
+use adit_jumphost::signin::{InvitationKindView, InvitationLook, OidcClaims, OidcSignInError, SignInError, Via, Visit};
+
+use crate::dashboard::{PASSWORD, acceptance, browser, question, visit};
+use crate::host::{TestHost, eventually};
+
+#[tokio::test]
+async fn the_first_administrator_comes_in_by_a_link_that_works_once() {
+    let host = TestHost::start().await;
+    assert!(host.sign_in.view().await.unwrap().first_run);
+    let revoked = host.admin.call(FirstAdministrator {}).await.unwrap().unwrap();
+    let link = host.admin.call(FirstAdministrator {}).await.unwrap().unwrap();
+    assert!(link.url.as_str().ends_with(&format!("/#/invite/{}", link.token.as_str())), "{}", link.url.as_str());
+    assert!(link.url.as_str().starts_with("http://127.0.0.1:"));
+    let look = async |token| host.sign_in.look_at_invitation(&InvitationLook { token }).await;
+    assert_eq!(look(revoked.token).await.unwrap_err().code(), "no-such-invitation");
+    let shown = look(link.token.clone()).await.unwrap();
+    assert_eq!((shown.kind, shown.account, shown.admin), (InvitationKindView::FirstAdministrator, None, true));
+
+    let token = link.token;
+    let accept = |name, password| host.sign_in.accept_invitation(acceptance(token.clone(), name, password), visit());
+    let weak = accept("root", "password1234").await.unwrap_err();
+    assert_eq!((weak.kind(), weak.code()), (FaultKind::BadInput, "weak-password"));
+    assert_eq!(accept("Root", PASSWORD).await.unwrap_err().code(), "bad-account-name");
+    let signed_in = accept("root", PASSWORD).await.unwrap();
+    assert_eq!(
+        (signed_in.view.account.as_str(), signed_in.view.admin, signed_in.view.via),
+        ("root", true, Via::Password)
+    );
+    assert_eq!(accept("mallory", PASSWORD).await.unwrap_err().code(), "no-such-invitation");
+
+    let root = host.member(&signed_in.token).await.unwrap();
+    assert_eq!(root.admin().unwrap().call(AccountList {}).await.unwrap().len(), 1);
+    assert!(!host.sign_in.view().await.unwrap().first_run);
+    assert!(host.admin.call(FirstAdministrator {}).await.unwrap().is_none(), "an administrator can sign in");
+}
+
+#[tokio::test]
+async fn an_invitation_names_what_it_gives() {
+    let host = TestHost::start().await;
+    let root = host.newcomer("root", true).await;
+    let invitation = InvitationAdd {
+        account: Some("alice".into()),
+        tier: Some("pro".into()),
+        admin: false,
+        expires_in_ms: Some(60_000),
+    };
+    let made = root.admin().unwrap().call(invitation.clone()).await.unwrap();
+    let listed = host.admin.call(InvitationList {}).await.unwrap();
+    assert_eq!((listed[0].created_by.as_deref(), listed[0].account.as_deref()), (Some("root"), Some("alice")));
+    let other = host.sign_in.accept_invitation(acceptance(made.token.clone(), "bob", PASSWORD), visit()).await;
+    assert_eq!(other.unwrap_err().to_string(), "this link is for the account alice");
+    host.admin.call(InvitationRemove { id: made.id.clone() }).await.unwrap();
+    let gone = host.admin.call(InvitationRemove { id: made.id }).await.unwrap_err();
+    assert_eq!(gone.kind(), FaultKind::NotFound);
+    let revoked = host.sign_in.accept_invitation(acceptance(made.token, "alice", PASSWORD), visit()).await;
+    assert_eq!(revoked.unwrap_err().code(), "no-such-invitation");
+
+    let again = host.admin.call(invitation.clone()).await.unwrap();
+    let signed_in = host.sign_in.accept_invitation(acceptance(again.token, "alice", PASSWORD), visit()).await.unwrap();
+    assert_eq!((signed_in.view.tier.as_str(), signed_in.view.admin), ("pro", false));
+    assert_eq!(host.admin.call(invitation).await.unwrap_err().code(), "account-exists");
+    let gold = InvitationAdd { tier: Some("gold".into()), ..InvitationAdd::default() };
+    assert_eq!(host.admin.call(gold).await.unwrap_err().code(), "no-such-tier");
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_told_alike_and_what_was_typed_is_kept_nowhere() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    host.newcomer("bob", false).await;
+    host.admin.call(AccountAdd { name: "carol".into(), tier: None, admin: false }).await.unwrap();
+    let locked = AccountChange { name: "bob".into(), tier: None, admin: None, disabled: Some(true) };
+    host.admin.call(locked).await.unwrap();
+    let typed = [
+        ("alice", "not her password"),
+        ("bob", PASSWORD),
+        ("carol", PASSWORD),
+        ("mallory", PASSWORD),
+        (PASSWORD, "alice"),
+    ];
+    for (account, password) in typed {
+        let refused = host.sign_in(account, password).await.unwrap_err();
+        assert!(matches!(refused, SignInError::BadCredentials), "{account}: {refused}");
+        assert_eq!((refused.kind(), refused.code()), (FaultKind::SignedOut, "bad-credentials"));
+    }
+    let refused = || async {
+        let search = AuditSearch { kind: Some("sign-in-refused".into()), ..AuditSearch::default() };
+        host.admin.call(search).await.unwrap().items
+    };
+    eventually("all are in the audit log", || async { refused().await.len() == typed.len() }).await;
+    let reasons: Vec<_> = refused().await.iter().rev().map(|event| event.detail["reason"].clone()).collect();
+    assert_eq!(reasons, ["wrong_password", "disabled", "wrong_password", "no_such_account", "no_such_account"]);
+    for event in host.admin.call(AuditSearch::default()).await.unwrap().items {
+        let told = format!("{event:?}");
+        assert!(!told.contains(PASSWORD) && !told.contains("not her password") && !told.contains("mallory"), "{told}");
+    }
+    host.sign_in("alice", PASSWORD).await.unwrap();
+}
+
+#[tokio::test]
+async fn ten_failures_make_everybody_wait() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    for _ in 0..10 {
+        assert!(matches!(host.sign_in("alice", "not her password").await, Err(SignInError::BadCredentials)));
+    }
+    let refused = host.sign_in("alice", PASSWORD).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (FaultKind::TooMany, "too-many-attempts"));
+    let wait = refused.retry_after().unwrap();
+    assert!(wait > Duration::from_secs(14 * 60) && wait <= Duration::from_secs(15 * 60), "{wait:?}");
+    let elsewhere = Visit { client: "198.51.100.1:1".parse().unwrap(), replaces: None };
+    let from_there = host.sign_in.with_password(question("alice", PASSWORD), elsewhere.clone()).await;
+    assert_eq!(from_there.unwrap_err().code(), "too-many-attempts", "the account is guarded, wherever from");
+
+    let link = host.admin.call(PasswordLink { account: "alice".into() }).await.unwrap();
+    let renewed = acceptance(link.token, "alice", "three other words");
+    host.sign_in.accept_invitation(renewed, elsewhere.clone()).await.unwrap();
+    host.sign_in.with_password(question("alice", "three other words"), elsewhere).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_is_new_at_each_sign_in_and_ends_on_the_server() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    let first = host.sign_in("alice", PASSWORD).await.unwrap();
+    let visit = Visit { client: browser(), replaces: Some(first.token.clone()) };
+    let second = host.sign_in.with_password(question("alice", PASSWORD), visit).await.unwrap();
+    assert_ne!(first.token.as_str(), second.token.as_str());
+    assert_ne!(first.view.csrf, second.view.csrf);
+    assert!(host.member(&first.token).await.is_none(), "replaced");
+    assert!(host.member(&Token::from_text("a cookie that somebody planted")).await.is_none());
+
+    let alice = host.member(&second.token).await.unwrap();
+    assert_eq!(alice.session_view(), second.view);
+    assert!(alice.may_change_with(second.view.csrf.as_deref()));
+    assert!(!alice.may_change_with(None) && !alice.may_change_with(first.view.csrf.as_deref()));
+    assert_eq!(alice.admin().err().map(|refused| refused.code()), Some("not-admin"));
+
+    let mut ended = host.sign_in.changes().sign_ins();
+    assert!(host.sign_in.lives(&second.token).await.unwrap());
+    assert!(host.sign_in.sign_out(&second.token, browser()).await.unwrap());
+    ended.changed().await.unwrap();
+    assert!(!host.sign_in.lives(&second.token).await.unwrap());
+    assert!(host.member(&second.token).await.is_none());
+    assert!(!host.sign_in.sign_out(&second.token, browser()).await.unwrap());
+}
+
+#[tokio::test]
+async fn whoever_is_locked_out_is_out() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    let session = host.sign_in("alice", PASSWORD).await.unwrap();
+    let mut changed = host.sign_in.changes().directory();
+    let locked = AccountChange { name: "alice".into(), tier: None, admin: None, disabled: Some(true) };
+    host.admin.call(locked).await.unwrap();
+    changed.changed().await.unwrap();
+    assert!(host.member(&session.token).await.is_none());
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    let (here, there) =
+        (host.sign_in("alice", PASSWORD).await.unwrap(), host.sign_in("alice", PASSWORD).await.unwrap());
+    let alice = host.member(&here.token).await.unwrap();
+    let change = |current: &str, new: &str| {
+        alice.call(ChangePassword { current: Password::new(current.into()), new: Password::new(new.into()) })
+    };
+    assert_eq!(change("not her password", "three other words").await.unwrap_err().code(), "wrong-password");
+    assert_eq!(change(PASSWORD, "short").await.unwrap_err().code(), "weak-password");
+    assert_eq!(change(PASSWORD, "alice and others").await.unwrap_err().code(), "weak-password");
+    change(PASSWORD, "three other words").await.unwrap();
+    assert!(host.member(&here.token).await.is_some() && host.member(&there.token).await.is_none());
+    assert!(host.sign_in("alice", PASSWORD).await.is_err());
+    host.sign_in("alice", "three other words").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_does_what_its_scopes_say() {
+    let host = TestHost::start().await;
+    let (root, alice) = (host.newcomer("root", true).await, host.newcomer("alice", false).await);
+    let ask = |scopes: &[Scope]| TokenAdd { name: "ci".into(), scopes: scopes.to_vec(), expires_in_ms: None };
+    let bearer = async |token: &Token| host.sign_in.member_of_token(token, browser()).await.unwrap();
+    let port = || RegisterPort { port: 1, description: String::new(), shared: false };
+
+    let reading = alice.call(ask(&[Scope::Read])).await.unwrap();
+    assert!(reading.token.as_str().starts_with("adit_"));
+    let reader = bearer(&reading.token).await.unwrap();
+    assert_eq!(reader.session_view().via, Via::Token);
+    assert_eq!(reader.call(Overview {}).await.unwrap().account, "alice");
+    let refused = reader.call(port()).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (FaultKind::Forbidden, "scope"));
+    assert!(alice.call(TokenList {}).await.unwrap()[0].last_used_at.is_some());
+
+    let writing = alice.call(ask(&[Scope::Write])).await.unwrap();
+    let writer = bearer(&writing.token).await.unwrap();
+    assert_eq!(writer.call(port()).await.unwrap_err().code(), "out-of-range", "it was heard");
+    assert_eq!(writer.call(ask(&[Scope::Read])).await.unwrap_err().code(), "scope", "a token makes no token");
+    assert_eq!(alice.call(ask(&[Scope::Admin])).await.unwrap_err().code(), "not-admin");
+    assert_eq!(alice.call(ask(&[])).await.unwrap_err().code(), "no-scope");
+
+    let ruling = root.call(ask(&[Scope::Admin])).await.unwrap();
+    bearer(&ruling.token).await.unwrap().admin().unwrap().call(AccountList {}).await.unwrap();
+    let looking = root.call(ask(&[Scope::Write])).await.unwrap();
+    assert_eq!(bearer(&looking.token).await.unwrap().admin().err().map(|refused| refused.code()), Some("scope"));
+
+    let others = root.call(TokenRemove { id: writing.view.id.clone() }).await.unwrap_err();
+    assert_eq!(others.kind(), FaultKind::NotFound, "another account's id");
+    alice.call(TokenRemove { id: writing.view.id }).await.unwrap();
+    assert!(bearer(&writing.token).await.is_none());
+    let over = TokenAdd { expires_in_ms: Some(1), ..ask(&[Scope::Read]) };
+    let over = alice.call(over).await.unwrap();
+    eventually("its time is over", || async { bearer(&over.token).await.is_none() }).await;
+}
+
+fn claims(subject: &str, name: &str) -> OidcClaims {
+    OidcClaims { issuer: "https://id.example".into(), subject: subject.into(), suggested_name: Some(name.into()) }
+}
+
+fn provider(sign_up: bool) -> Option<OidcConfig> {
+    Some(OidcConfig {
+        issuer: "https://id.example".into(),
+        client_id: "adit".into(),
+        client_secret_file: None,
+        label: "Example".into(),
+        sign_up,
+        tier: "plus".into(),
+    })
+}
+
+#[tokio::test]
+async fn a_person_whom_a_provider_knows_gets_one_account_where_that_is_wanted() {
+    let closed = TestHost::with(|config| config.oidc = provider(false)).await;
+    let refused = closed.sign_in.with_oidc(&claims("1", "alice"), visit()).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (FaultKind::Forbidden, "no-account"));
+
+    let host = TestHost::with(|config| config.oidc = provider(true)).await;
+    host.newcomer("alice", true).await;
+    let first = host.sign_in.with_oidc(&claims("1", "Alice@example.org"), visit()).await.unwrap();
+    assert_eq!((first.view.account.as_str(), first.view.admin), ("alice-2", false), "a name proves nothing");
+    assert_eq!((first.view.tier.as_str(), first.view.via), ("plus", Via::Oidc));
+    let again = host.sign_in.with_oidc(&claims("1", "renamed"), visit()).await.unwrap();
+    assert_eq!(again.view.account, "alice-2");
+    assert_eq!(host.sign_in.with_oidc(&claims("2", "alice"), visit()).await.unwrap().view.account, "alice-3");
+    let locked = AccountChange { name: "alice-2".into(), tier: None, admin: None, disabled: Some(true) };
+    host.admin.call(locked).await.unwrap();
+    let refused = host.sign_in.with_oidc(&claims("1", "alice"), visit()).await.unwrap_err();
+    assert!(matches!(refused, OidcSignInError::Disabled), "{refused}");
+}
