@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_jumphost::admin::{
-    AccountAdd, AccountList, AccountRemove, Admin, AuditList, FaultKind, KeyAdd, KeyList, KeyRemove, Kick, Operation,
-    PortList, SessionList,
+    AccountAdd, AccountChange, AccountList, AccountRemove, Admin, AuditList, FaultKind, InvitationAdd, KeyAdd,
+    KeyClaim, KeyClaimStatement, KeyList, KeyRemove, Kick, Operation, PasswordLink, PortList, SessionList, TierList,
+    TierRemove, TierSet,
 };
 use adit_jumphost::data_dir::control_socket;
 use axum::body::Bytes;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Failure, kind_of, status_of};
 
-/// A question is at most a public key with its label.
+/// A question is at most a public key with its label, a statement and a signature.
 const LARGEST_QUESTION: usize = 64 * 1024;
 
 /// An operation is some rows of a local database; a server that takes longer hangs.
@@ -44,8 +45,16 @@ fn router(admin: Admin) -> Router {
     let mut router = Router::new();
     router = operation::<AccountAdd>(router);
     router = operation::<AccountList>(router);
+    router = operation::<AccountChange>(router);
     router = operation::<AccountRemove>(router);
+    router = operation::<InvitationAdd>(router);
+    router = operation::<PasswordLink>(router);
+    router = operation::<TierList>(router);
+    router = operation::<TierSet>(router);
+    router = operation::<TierRemove>(router);
     router = operation::<KeyAdd>(router);
+    router = operation::<KeyClaimStatement>(router);
+    router = operation::<KeyClaim>(router);
     router = operation::<KeyList>(router);
     router = operation::<KeyRemove>(router);
     router = operation::<SessionList>(router);

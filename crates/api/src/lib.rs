@@ -1,21 +1,43 @@
 //! Front doors. The only room that speaks HTTP and JSON over it; what is asked and answered is decided in the roles.
 //!
-//! * [`control`]: the administrator's commands, over a socket in the data folder that only its owner can open.
-//! * `web`: `/health` and `/metrics`, over TCP.
+//! | File | Does |
+//! |---|---|
+//! | [`control`] | the administrator's commands, over a socket in the data folder that only its owner can open |
+//! | `connections` | TCP connections to the web address, and their bounds |
+//! | `gate` | whether a request was meant for us, and who asks |
+//! | `rest`, `events` | what the page and programs ask |
+//! | `oidc` | signing in with an account of elsewhere |
+//! | `assets` | the page |
+//! | `web` | all of it together, with `/health` and `/metrics` |
 //!
 //! Every error has one shape, `{"error": "a sentence", "code": "a-stable-name"}`.
 
+mod assets;
+mod connections;
 pub mod control;
+mod events;
 mod failure;
+mod gate;
+mod oidc;
+mod rest;
 mod web;
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_jumphost::JumpHost;
 use adit_jumphost::server::Doors;
+use adit_jumphost::signin::token::Token;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use events::Streams;
+use gate::Gate;
+use gate::origin::{Origin, OwnOrigins};
+use oidc::Oidc;
+use web::App;
 
 pub use failure::Failure;
 
@@ -34,9 +56,44 @@ pub struct Serving {
 pub fn serve(host: &JumpHost, doors: Doors) -> Serving {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(control::serve(doors.control, host.admin(), stop.clone()));
-    let state = web::State { metrics: host.metrics(), stopping: host.stopping() };
-    tasks.spawn(web::serve(doors.web, doors.allow_networks, state, stop.clone()));
+    let app = App {
+        sign_in: host.sign_in(),
+        oidc: provider(host, doors.oidc_secret).map(Arc::new),
+        streams: Streams::default(),
+        metrics: host.metrics(),
+        stopping: host.stopping(),
+    };
+    let router = web::router(app, gate(host));
+    tasks.spawn(connections::serve(doors.web, doors.allow_networks, router, stop.clone()));
     Serving { tasks, stop }
+}
+
+/// The API's document (OpenAPI 3.1), as `crates/api/openapi.json` has it.
+#[must_use]
+pub fn openapi() -> String {
+    rest::document()
+}
+
+fn gate(host: &JumpHost) -> Gate {
+    let (config, addresses) = (host.config(), host.addresses());
+    let url = config.web_url.as_ref().and_then(|url| Origin::parse(url.as_str()));
+    let own = OwnOrigins::new(addresses.web, &addresses.advertise, url.as_ref(), &config.web_hosts);
+    let dashboard = Origin::parse(&addresses.dashboard);
+    if dashboard.is_some_and(|dashboard| !dashboard.is_trustworthy()) {
+        tracing::warn!(
+            address = addresses.dashboard,
+            "the dashboard has no TLS: passwords and cookies can be read on the way; put a proxy with TLS before it (web_url)"
+        );
+    }
+    Gate::new(own, url.is_some_and(|url| url.is_https()))
+}
+
+/// Without root certificates the other ways to sign in still work.
+fn provider(host: &JumpHost, client_secret: Option<Token>) -> Option<Oidc> {
+    let config = host.config().oidc.as_ref()?;
+    let settings = oidc::Settings { issuer: config.issuer.clone(), client_id: config.client_id.clone(), client_secret };
+    let oidc = Oidc::new(settings);
+    oidc.inspect_err(|error: &io::Error| tracing::error!(%error, "no sign-in with OpenID: no root certificates")).ok()
 }
 
 impl Serving {

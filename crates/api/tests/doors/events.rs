@@ -1,0 +1,151 @@
+//! Event streams: what they tell, and when they end.
+
+use std::time::{Duration, Instant};
+
+use adit_jumphost::admin::{AccountChange, AccountRemove};
+use adit_ssh::crypto::HostKey;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::browser::{Browser, PATIENCE};
+use crate::host::{Host, PASSWORD};
+
+/// From the end of a session to the end of its streams.
+const PROMISED: Duration = Duration::from_secs(5);
+
+struct Stream(BufReader<TcpStream>);
+
+impl Stream {
+    async fn open(browser: &Browser) -> Self {
+        let mut stream = TcpStream::connect(browser.address).await.unwrap();
+        let (host, cookie) = (browser.address, browser.cookie.clone().unwrap());
+        let head = format!("GET /api/v1/events HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("a line, or the end").unwrap();
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// The next event; `None` at the end.
+    async fn event(&mut self) -> Option<(String, Value)> {
+        let mut name = String::new();
+        loop {
+            let line = self.line().await?;
+            if let Some(found) = line.strip_prefix("event: ") {
+                name = found.to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return Some((name, serde_json::from_str(data).unwrap()));
+            } else if line == "0" {
+                return None;
+            }
+        }
+    }
+
+    /// Skips what a page would hear meanwhile.
+    async fn wait_for(&mut self, name: &str) -> Value {
+        loop {
+            let (found, data) = self.event().await.expect("the stream goes on");
+            if found == name {
+                return data;
+            }
+        }
+    }
+
+    /// Whether its last event says that it is over.
+    async fn ends_signed_out(&mut self) {
+        self.wait_for("signed-out").await;
+        assert_eq!(self.event().await, None);
+    }
+}
+
+async fn begun(browser: &Browser) -> Stream {
+    let mut stream = Stream::open(browser).await;
+    assert_eq!(stream.event().await.unwrap().0, "me");
+    assert_eq!(stream.event().await.unwrap().0, "tunnels");
+    stream
+}
+
+#[tokio::test]
+async fn a_page_hears_of_its_own_keys_and_of_what_others_share() {
+    let host = Host::start().await;
+    let (alice, bob) = (host.member("alice").await, host.member("bob").await);
+    let mut stream = begun(&alice).await;
+    let text = HostKey::generate_ed25519().unwrap().public_key().to_text("");
+    alice.post("/api/v1/me/keys", json!({"text": text})).await;
+    assert_eq!(stream.wait_for("me").await["keys"].as_array().unwrap().len(), 1);
+    bob.post("/api/v1/me/ports", json!({"port": 10_080, "shared": true})).await;
+    assert_eq!(
+        stream.event().await.unwrap(),
+        ("directory".to_owned(), json!({})),
+        "and not `me`: nothing of hers changed"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_session_does() {
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    let mut other = host.browser();
+    other.sign_in("alice", PASSWORD).await;
+    let (mut stream, mut others) = (begun(&alice).await, begun(&other).await);
+    let began = Instant::now();
+    assert_eq!(alice.delete("/api/v1/session").await.status, 204);
+    stream.ends_signed_out().await;
+    assert!(began.elapsed() < PROMISED, "{:?}", began.elapsed());
+    let lock = AccountChange { name: "alice".to_owned(), tier: None, admin: None, disabled: Some(true) };
+    let began = Instant::now();
+    host.admin.call(lock).await.unwrap();
+    others.ends_signed_out().await;
+    assert!(began.elapsed() < PROMISED, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_account() {
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    let mut stream = begun(&alice).await;
+    let began = Instant::now();
+    host.admin.call(AccountRemove { name: "alice".to_owned() }).await.unwrap();
+    stream.ends_signed_out().await;
+    assert!(began.elapsed() < PROMISED, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_its_streams() {
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    let mut stream = begun(&alice).await;
+    host.stopping.cancel();
+    assert_eq!(stream.event().await, None);
+}
+
+#[tokio::test]
+async fn a_session_has_eight_streams_and_a_closed_one_makes_room() {
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        streams.push(begun(&alice).await);
+    }
+    assert_eq!(alice.get("/api/v1/events").await.error(), (429, "too-many-streams".to_owned()));
+    let mut other = host.browser();
+    other.sign_in("alice", PASSWORD).await;
+    begun(&other).await;
+    streams.pop();
+    // The server sees the end of a connection when it next looks.
+    let opened = async {
+        loop {
+            let mut stream = Stream::open(&alice).await;
+            if stream.line().await.is_some_and(|status| status.contains(" 200 ")) {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, opened).await.expect("a place becomes free");
+}

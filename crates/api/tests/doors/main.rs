@@ -1,0 +1,17 @@
+//! The front doors over real sockets: what a browser, a program, or somebody who means no good gets to hear.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
+
+mod administration;
+mod assets;
+mod browser;
+mod connections;
+mod document;
+mod events;
+mod gate;
+mod host;
+mod members;
+mod oidc;
+mod provider;
+mod sign_in;
+mod tokens;
