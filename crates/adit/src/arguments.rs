@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use adit_jumphost::RawConfig;
-use adit_jumphost::config::{Origin, Typed};
+use adit_jumphost::admin::LimitChange;
+use adit_jumphost::config::{Origin, Typed, parse_size};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -30,6 +31,13 @@ Flags win over the environment, the environment over the file.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 78 bad configuration file.
 With --json an error is one line on stderr: {\"error\": \"a sentence\", \"code\": \"a-stable-name\"}";
+
+const CLAIM_HELP: &str = "\
+Three steps, within 15 minutes; the second runs where the private key is:
+  adit jumphost key claim bob id.pub
+  ssh-keygen -Y sign -n adit-key-claim -f id id.pub.claim
+  adit jumphost key claim bob id.pub --signature id.pub.claim.sig
+The sessions that the other account has with the key are ended.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -67,9 +75,13 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "ADDR:PORT")]
     ssh: Option<String>,
 
-    /// Where /health and /metrics answer [default: 127.0.0.1:8022]
+    /// Where the dashboard, /health and /metrics answer [default: 127.0.0.1:8022]
     #[arg(long, value_name = "ADDR:PORT")]
     web: Option<String>,
+
+    /// The dashboard's address for people, where a reverse proxy stands before it, such as https://jump.example.org
+    #[arg(long, value_name = "URL")]
+    web_url: Option<String>,
 
     /// The address of this machine where forwarded ports listen [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
@@ -90,9 +102,14 @@ pub(crate) struct RunFlags {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Add, list or remove accounts
+    /// Add, list, change or remove accounts
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Make a link with which somebody makes an account at the dashboard
+    Invite(InviteArguments),
+    /// List, set or remove tiers: what the accounts of one may use
+    #[command(subcommand)]
+    Tier(TierCommand),
     /// Add, list or remove the keys of accounts
     #[command(subcommand)]
     Key(KeyCommand),
@@ -128,11 +145,106 @@ pub(crate) enum AccountCommand {
     },
     /// List the accounts
     List,
+    /// Change an account; live sessions follow at once
+    Change(AccountChanges),
+    /// Make a link with which the holder of an account sets its password
+    PasswordLink {
+        /// Its name
+        name: String,
+    },
     /// Remove an account with its keys, and end its sessions
     Remove {
         /// Its name
         name: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InviteArguments {
+    /// The account's name [default: the guest chooses one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// Its tier [default: community]
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// It may administer the jump host
+    #[arg(long)]
+    pub(crate) admin: bool,
+    /// How long the link is good [default: 7d]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) expires: Option<String>,
+}
+
+/// What is not given stays as it is; at least one is.
+#[derive(Debug, Args)]
+pub(crate) struct AccountChanges {
+    /// Its name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) to: AccountSettings,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct AccountSettings {
+    /// Its tier
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// Whether it may administer the jump host
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) admin: Option<bool>,
+    /// Whether it is locked out, which ends its sessions
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) disabled: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TierCommand {
+    /// List the tiers and their limits
+    List,
+    /// Make a tier, or change limits of one; live sessions follow at once
+    Set(TierLimits),
+    /// Remove a tier that no account is on
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// What is not given stays as it is. `default` is what the configuration file says for all tiers; 0 is no limit.
+#[derive(Debug, Args)]
+pub(crate) struct TierLimits {
+    /// Its name: a-z, 0-9, and . _ - after the first
+    pub(crate) name: String,
+    /// Remote forwards an account holds at a time; 0 is no limit, `default` the server's
+    #[arg(long, value_name = "COUNT", value_parser = limit)]
+    pub(crate) forwards: Option<LimitChange>,
+    /// Visitors at a time at one port
+    #[arg(long, value_name = "COUNT", value_parser = limit)]
+    pub(crate) visitors_per_port: Option<LimitChange>,
+    /// Visitors at a time at all ports of an account
+    #[arg(long, value_name = "COUNT", value_parser = limit)]
+    pub(crate) visitors: Option<LimitChange>,
+    /// What all visitors of an account send to its services, in bytes per second
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    pub(crate) bandwidth_to_owner: Option<LimitChange>,
+    /// What the services of an account send to all its visitors, in bytes per second
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    pub(crate) bandwidth_to_visitors: Option<LimitChange>,
+}
+
+fn limit(typed: &str) -> Result<LimitChange, &'static str> {
+    let number = || typed.parse().map(LimitChange::Limit);
+    if typed == "default" { Ok(LimitChange::Default) } else { number().map_err(|_| "a whole number, or `default`") }
+}
+
+fn rate(typed: &str) -> Result<LimitChange, &'static str> {
+    let number = || parse_size(typed).map(LimitChange::Limit);
+    if typed == "default" {
+        Ok(LimitChange::Default)
+    } else {
+        number().ok_or("bytes per second, such as 1000000 or 1MB, or `default`")
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,6 +266,8 @@ pub(crate) enum KeyCommand {
         #[arg(default_value = "-")]
         file: PathBuf,
     },
+    /// Move a key that another account holds, with a signature made with it
+    Claim(ClaimArguments),
     /// List the keys of an account, or of all
     List {
         /// The account
@@ -166,6 +280,30 @@ pub(crate) enum KeyCommand {
         /// The key, as `key list` shows it
         fingerprint: String,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = CLAIM_HELP)]
+pub(crate) struct ClaimArguments {
+    /// The account that is to have the key
+    pub(crate) account: String,
+    /// The `.pub` file
+    pub(crate) file: PathBuf,
+    /// The signature; without one the statement to sign is written, and the next commands are shown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Option<PathBuf>,
+    /// The statement [default: the `.pub` file's name and `.claim`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) statement: Option<PathBuf>,
+    /// What you call the key [default: its comment]
+    #[arg(long, value_name = "TEXT", requires = "signature")]
+    pub(crate) label: Option<String>,
+    /// How long it may log in, such as 12h or 30d [default: until it is removed]
+    #[arg(long, value_name = "DURATION", requires = "signature")]
+    pub(crate) expires: Option<String>,
+    /// The only ports it may ask for
+    #[arg(long, value_name = "FIRST-LAST", requires = "signature")]
+    pub(crate) ports: Option<String>,
 }
 
 impl Jumphost {
@@ -184,6 +322,7 @@ impl RunFlags {
         let given = [
             ("--ssh", &self.ssh),
             ("--web", &self.web),
+            ("--web-url", &self.web_url),
             ("--forward-address", &self.forward_address),
             ("--advertise", &self.advertise),
             ("--ports", &self.ports),
@@ -197,6 +336,7 @@ impl RunFlags {
         RawConfig {
             ssh: typed(&self.ssh),
             web: typed(&self.web),
+            web_url: typed(&self.web_url),
             forward_address: typed(&self.forward_address),
             advertise: typed(&self.advertise),
             ports: typed(&self.ports),
@@ -258,16 +398,52 @@ mod tests {
             "adit jumphost --ssh 0.0.0.0:2222 --web 127.0.0.1:0 --forward-address 10.8.0.1 --advertise jump --ports 10000-60000",
             "adit jumphost --data /d --config /c.yaml",
             "adit jumphost account list",
+            "adit jumphost account change alice --tier pro --admin true --disabled false",
+            "adit jumphost tier list",
+            "adit jumphost tier set pro",
+            "adit jumphost tier set pro --forwards 50 --visitors-per-port 0 --visitors default",
+            "adit jumphost tier set pro --bandwidth-to-owner 1000000 --bandwidth-to-visitors 2MB",
+            "adit jumphost tier remove pro",
+            "adit jumphost --web-url https://jump.example.org",
             "adit jumphost account remove alice",
+            "adit jumphost account password-link alice",
+            "adit jumphost invite",
+            "adit jumphost invite --account alice --tier pro --admin --expires 7d",
             "adit jumphost key list",
             "adit jumphost key list alice",
             "adit jumphost key remove alice SHA256:x",
+            "adit jumphost key claim bob id.pub",
+            "adit jumphost key claim bob id.pub --statement s --signature s.sig --label x --expires 1h --ports 1-2",
             "adit jumphost sessions",
             "adit jumphost ports",
             "adit jumphost kick 7",
             "adit jumphost audit",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_number_or_the_default() {
+        let set = |line: &str| match parse(line).unwrap().command {
+            Some(Command::Tier(TierCommand::Set(limits))) => limits,
+            _ => panic!("{line}"),
+        };
+        let limits = set("adit jumphost tier set pro --forwards 0 --visitors default --bandwidth-to-owner 2MB");
+        assert_eq!((limits.forwards, limits.visitors), (Some(LimitChange::Limit(0)), Some(LimitChange::Default)));
+        assert_eq!(
+            (limits.bandwidth_to_owner, limits.bandwidth_to_visitors),
+            (Some(LimitChange::Limit(2_000_000)), None)
+        );
+        for bad in ["--forwards -1", "--forwards 1MB", "--bandwidth-to-owner fast", "--visitors"] {
+            assert!(parse(&format!("adit jumphost tier set pro {bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_an_account_says_what() {
+        for bad in ["", " --admin", " --admin maybe", " --disabled 2"] {
+            assert!(parse(&format!("adit jumphost account change alice{bad}")).is_err(), "{bad}");
         }
     }
 

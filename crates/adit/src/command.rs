@@ -5,20 +5,23 @@ use std::path::Path;
 
 use adit_core::Printable;
 use adit_jumphost::admin::{
-    AccountAdd, AccountList, AccountRemove, AccountView, AuditList, AuditView, KeyAdd, KeyList, KeyRemove, KeyView,
-    Kick, Operation, PortList, PortView, SessionList, SessionView,
+    AccountAdd, AccountChange, AccountList, AccountRemove, AccountView, AuditList, AuditView, KeyAdd, KeyList,
+    KeyRemove, KeyView, Kick, Operation, PortList, PortView, SessionList, SessionView,
 };
 use adit_jumphost::config::parse_duration;
 use adit_ssh::crypto::{KeyTextError, PublicKey};
 use serde_json::Value;
 
-use crate::arguments::{AccountCommand, Command, Jumphost, KeyCommand};
+use crate::arguments::{AccountCommand, AccountSettings, Command, Jumphost, KeyCommand};
+use crate::claim;
 use crate::door::{Door, Folder, data_path};
 use crate::failure::Failure;
+use crate::invite;
 use crate::output::{Output, ago, bytes};
+use crate::tier;
 
 /// More than any public key has; what follows in a longer file is not read.
-const LARGEST_KEY_FILE: u64 = 64 * 1024;
+pub(crate) const LARGEST_KEY_FILE: u64 = 64 * 1024;
 
 /// Runs one command.
 pub(crate) async fn run(command: Command, arguments: &Jumphost) -> Result<(), Failure> {
@@ -33,6 +36,12 @@ pub(crate) async fn run(command: Command, arguments: &Jumphost) -> Result<(), Fa
         Command::Account(AccountCommand::List) => {
             asker.ask(Folder::MustBeThere, AccountList {}, |accounts, _| account_table(output, accounts)).await
         }
+        Command::Account(AccountCommand::Change(change)) => {
+            let AccountSettings { tier, admin, disabled } = change.to;
+            let question = AccountChange { name: change.name, tier, admin, disabled };
+            let told = |account: &AccountView, _: bool| account_table(output, std::slice::from_ref(account));
+            asker.ask(Folder::MustBeThere, question, told).await
+        }
         Command::Account(AccountCommand::Remove { name }) => {
             let told = |removed: &adit_jumphost::admin::AccountRemoved, _: bool| {
                 format!(
@@ -44,11 +53,15 @@ pub(crate) async fn run(command: Command, arguments: &Jumphost) -> Result<(), Fa
             };
             asker.ask(Folder::MustBeThere, AccountRemove { name }, told).await
         }
+        Command::Account(AccountCommand::PasswordLink { name }) => invite::password_link(&asker, name).await,
+        Command::Invite(arguments) => invite::invite(&asker, arguments).await,
+        Command::Tier(command) => tier::run(&asker, command).await,
         Command::Key(KeyCommand::Add { account, label, expires, ports, file }) => {
             let expires_in_ms = expires.map(|typed| expiry(&typed)).transpose()?;
             let question = KeyAdd { account, text: read_key(&file)?, label, expires_in_ms, ports };
             asker.ask(Folder::MustBeThere, question, |key, _| key_added(key)).await
         }
+        Command::Key(KeyCommand::Claim(claim)) => claim::run(&asker, arguments.data.as_deref(), claim).await,
         Command::Key(KeyCommand::List { account }) => {
             asker.ask(Folder::MustBeThere, KeyList { account }, |keys, _| key_table(output, keys)).await
         }
@@ -78,29 +91,36 @@ pub(crate) async fn run(command: Command, arguments: &Jumphost) -> Result<(), Fa
     }
 }
 
-struct Asker<'a> {
+/// Who asks: at which folder, and how the answer is to look.
+pub(crate) struct Asker<'a> {
     path: &'a Path,
-    output: Output,
+    pub(crate) output: Output,
 }
 
 impl Asker<'_> {
     /// Asks, and prints the answer; `text` also hears whether a server runs.
-    async fn ask<O: Operation>(
-        self,
+    pub(crate) async fn ask<O: Operation>(
+        &self,
         folder: Folder,
         question: O,
         text: impl FnOnce(&O::Answer, bool) -> String,
     ) -> Result<(), Failure> {
+        let (answer, running) = self.hear(folder, question).await?;
+        self.output.answer(&answer, |answer| text(answer, running))
+    }
+
+    /// Asks, and returns the answer and whether a server runs.
+    pub(crate) async fn hear<O: Operation>(&self, folder: Folder, question: O) -> Result<(O::Answer, bool), Failure> {
         let mut door = Door::open(self.path, folder).await?;
         let running = door.is_running();
         let answer = door.call(question).await;
         door.close().await;
-        self.output.answer(&answer?, |answer| text(answer, running))
+        Ok((answer?, running))
     }
 }
 
 /// Reads a public key. It is looked at here before it goes anywhere: a private key ends its way in this process.
-fn read_key(file: &Path) -> Result<String, Failure> {
+pub(crate) fn read_key(file: &Path) -> Result<String, Failure> {
     let unreadable = |source| Failure::KeyFile { path: file.to_owned(), source };
     let mut bytes = Vec::new();
     if file == Path::new("-") {
@@ -131,7 +151,7 @@ fn public_half(file: &Path, error: &KeyTextError) -> Option<String> {
     (*error == KeyTextError::PrivateKey && beside.exists()).then(|| format!("did you mean {}?", beside.display()))
 }
 
-fn expiry(typed: &str) -> Result<u64, Failure> {
+pub(crate) fn expiry(typed: &str) -> Result<u64, Failure> {
     let time = parse_duration(typed).filter(|time| !time.is_zero());
     let millis = time.and_then(|time| u64::try_from(time.as_millis()).ok());
     millis.ok_or_else(|| Failure::Expires { typed: typed.to_owned() })
@@ -270,7 +290,7 @@ fn detail(detail: &Value) -> String {
     }
 }
 
-fn count(number: usize, thing: &str) -> String {
+pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 

@@ -20,12 +20,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// An open way.
 pub(crate) enum Door {
     Running(Client),
-    Alone {
-        admin: Admin,
-        store: Store,
-        /// Keeps a server from starting while we are in its store.
-        _data: DataDir,
-    },
+    Alone { admin: Admin, store: Store },
 }
 
 /// Whether a command may be the first to use a folder.
@@ -57,7 +52,7 @@ impl Door {
         }
         let data = DataDir::open(path)?;
         let store = Store::open(data.store_path()).await?;
-        Ok(Self::Alone { admin: Admin::offline(store.clone()), store, _data: data })
+        Ok(Self::Alone { admin: Admin::offline(store.clone(), data), store })
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -61,6 +61,14 @@ pub(crate) enum Failure {
     },
     #[error("{path} holds no key to add: {source}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
     KeyText { path: PathBuf, source: KeyTextError, hint: Option<String> },
+    /// A statement or a signature.
+    #[error("cannot {action} {path}")]
+    ClaimFile {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("--expires is {typed:?}, expected a duration such as 12h or 30d")]
     Expires { typed: String },
     #[error("cannot start")]
@@ -85,7 +93,7 @@ impl Failure {
     /// Prints the error on stderr; standard output is for answers.
     pub(crate) fn report(self, json: bool) -> ExitCode {
         let (exit, code) = (self.exit(), self.code().to_owned());
-        let told = Told { error: self.sentence(), code };
+        let told = Told { error: self.sentence(), code, retry_after: None };
         match serde_json::to_string(&told) {
             Ok(line) if json => eprintln!("{line}"),
             _ => eprintln!("adit: {told}"),
@@ -106,10 +114,11 @@ impl Failure {
         match self {
             Self::ConfigFile { .. } | Self::ConfigSyntax { .. } | Self::SettingInFile { .. } => BAD_CONFIG_FILE,
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
-            Self::KeyFile { .. } => BAD_INPUT,
+            Self::KeyFile { .. } | Self::ClaimFile { .. } => BAD_INPUT,
             Self::Fault { kind, .. } | Self::Call(CallError::Fault { kind, .. }) => match kind {
                 FaultKind::BadInput => BAD_INPUT,
                 FaultKind::NotFound | FaultKind::Conflict | FaultKind::Internal => FAILED,
+                FaultKind::SignedOut | FaultKind::Forbidden | FaultKind::TooMany => FAILED,
             },
             _ => FAILED,
         }
@@ -123,6 +132,7 @@ impl Failure {
             Self::DataDir(error) | Self::Start(StartError::DataDir(error)) => data_dir_code(error),
             Self::NoJumpHost { .. } => "no-jump-host",
             Self::Store(_) | Self::Start(StartError::Store(_) | StartError::Directory(_)) => "store-unusable",
+            Self::Start(StartError::OidcSecret { .. }) => "unreadable-oidc-secret",
             Self::Start(StartError::Bind { .. } | StartError::ForwardAddress { .. }) => "cannot-listen",
             Self::Start(StartError::Control { .. }) => "no-control-socket",
             Self::Connect(_) => "control-socket-unreachable",
@@ -130,6 +140,7 @@ impl Failure {
             Self::Fault { told, .. } | Self::Call(CallError::Fault { failure: told, .. }) => &told.code,
             Self::KeyFile { .. } => "unreadable-key-file",
             Self::KeyText { .. } => "bad-key",
+            Self::ClaimFile { .. } => "claim-file-unusable",
             Self::Expires { .. } => "bad-expiry",
             Self::Runtime(_) => "cannot-start",
             Self::Output(_) => "cannot-write",

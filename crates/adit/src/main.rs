@@ -1,13 +1,16 @@
 //! `adit`: arguments → configuration → build → run → drain. What happens in between is told in the rooms.
 
 mod arguments;
+mod claim;
 mod command;
 mod config_file;
 mod door;
 mod failure;
+mod invite;
 mod log;
 mod output;
 mod serve;
+mod tier;
 
 use std::process::ExitCode;
 

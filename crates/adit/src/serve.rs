@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use adit_core::{Port, PortRange};
-use adit_jumphost::admin::{AccountList, AccountView};
+use adit_jumphost::admin::{AccountList, AccountView, FirstAdministrator, InvitationMade};
 use adit_jumphost::data_dir;
 use adit_jumphost::server::Addresses;
 use adit_jumphost::{DataDir, JumpHost, RawConfig};
+use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::Jumphost;
@@ -63,28 +64,44 @@ impl Signals {
     }
 }
 
+/// What is told at the start.
+#[derive(Serialize)]
+struct Started<'a> {
+    #[serde(flatten)]
+    addresses: &'a Addresses,
+    /// While no administrator can sign in at the dashboard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_administrator: Option<InvitationMade>,
+}
+
 async fn announce(host: &JumpHost, folder: &Path, arguments: &Jumphost) -> Result<(), Failure> {
-    let accounts = host.admin().call(AccountList {}).await.map_err(|fault| Failure::from_fault(&fault))?;
+    let admin = host.admin();
+    let accounts = admin.call(AccountList {}).await.map_err(|fault| Failure::from_fault(&fault))?;
+    let first_administrator = admin.call(FirstAdministrator {}).await.map_err(|fault| Failure::from_fault(&fault))?;
     let output = Output::new(arguments.json);
-    output.answer(host.addresses(), |addresses| {
-        let mut text = welcome(output, host, addresses, folder);
-        text.push_str(&next_steps(output, addresses, &accounts, &data_flag(folder, arguments)));
+    output.answer(&Started { addresses: host.addresses(), first_administrator }, |started| {
+        let mut text = welcome(output, host, started, folder);
+        text.push_str(&next_steps(output, started.addresses, &accounts, &data_flag(folder, arguments)));
         text
     })
 }
 
-fn welcome(output: Output, host: &JumpHost, addresses: &Addresses, folder: &Path) -> String {
+fn welcome(output: Output, host: &JumpHost, started: &Started<'_>, folder: &Path) -> String {
+    let addresses = started.addresses;
     let key = host.host_key();
     let fresh = if key.created { " (made just now: keep it, clients remember it)" } else { "" };
     let fingerprint = addresses.host_keys.first().map(String::as_str).unwrap_or_default();
-    let lines = [
+    let mut lines = vec![
         ("data", folder.display().to_string()),
         ("host key", format!("{}{fresh}", key.path.display())),
         ("fingerprint", fingerprint.to_owned()),
         ("ssh", addresses.ssh.to_string()),
         ("forwards", format!("{}, ports {}", addresses.forward_address, addresses.ports)),
-        ("web", format!("http://{}/health and /metrics", addresses.web)),
+        ("dashboard", addresses.dashboard.clone()),
     ];
+    if let Some(link) = &started.first_administrator {
+        lines.push(("first admin", format!("{} (works once, within 24 h)", link.url.as_str())));
+    }
     let mut text = format!("{}\n", output.bold(concat!("adit jump host ", env!("CARGO_PKG_VERSION"))));
     for (name, value) in lines {
         // Writing to a `String` cannot fail.
@@ -144,6 +161,7 @@ mod tests {
         Addresses {
             ssh: "127.0.0.1:2222".parse().unwrap(),
             web: "127.0.0.1:8022".parse().unwrap(),
+            dashboard: "http://127.0.0.1:8022".to_owned(),
             forward_address: "127.0.0.1".parse().unwrap(),
             ports: "10000-60000".to_owned(),
             advertise: "jump.example.org".to_owned(),
@@ -159,6 +177,7 @@ mod tests {
             admin: false,
             disabled: false,
             keys,
+            has_password: false,
             sessions: 0,
             created_at: 0,
         }
