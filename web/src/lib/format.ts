@@ -1,0 +1,60 @@
+/** Figures and times as people read them. The exact value stands beside each (a title), so these may round. */
+
+const SIZE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const;
+
+/** `1.2 MB`: decimal units, as network gear and file managers count. */
+export function bytes(count: number): string {
+  let value = count;
+  let unit = 0;
+  // 999.5 and more would round to "1000", which belongs to the next unit.
+  while (value >= 999.5 && unit < SIZE_UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : 1;
+  return `${value.toFixed(digits)} ${SIZE_UNITS[unit]}`;
+}
+
+/** `1.2 MB/s`. */
+export function rate(bytesPerSecond: number): string {
+  return `${bytes(Math.max(0, Math.round(bytesPerSecond)))}/s`;
+}
+
+/** `12,345`. */
+export function count(value: number): string {
+  return value.toLocaleString('en');
+}
+
+/** `1 session`, `2 sessions`. */
+export function plural(value: number, one: string, many = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** `3 min ago`, `in 2 h`; beyond a month the date, because "57 days ago" makes people count. */
+export function relativeTime(at: number, now: number): string {
+  const distance = Math.abs(now - at);
+  const past = at <= now;
+  // Clocks of two machines differ a little; "in 1 s" for what has just happened would look broken.
+  if (distance < 10 * SECOND) return 'just now';
+  if (distance >= 30 * DAY) return new Date(at).toISOString().slice(0, 10);
+  const text = span(distance);
+  return past ? `${text} ago` : `in ${text}`;
+}
+
+/** `4 min`, `2 h`, `3 days`: the largest unit that fits, rounded down. */
+export function span(milliseconds: number): string {
+  if (milliseconds < MINUTE) return `${Math.floor(milliseconds / SECOND)} s`;
+  if (milliseconds < HOUR) return `${Math.floor(milliseconds / MINUTE)} min`;
+  if (milliseconds < DAY) return `${Math.floor(milliseconds / HOUR)} h`;
+  return plural(Math.floor(milliseconds / DAY), 'day');
+}
+
+/** `21 November 2026, 14:03:09 UTC`, in the reader's own zone and manner. */
+export function exactTime(at: number): string {
+  return new Date(at).toLocaleString(undefined, { dateStyle: 'long', timeStyle: 'long' });
+}

@@ -1,0 +1,154 @@
+/**
+ * What the server tells by itself: the account, its tunnels, and that the directory changed. A stream of events, and requests
+ * every few seconds while the stream is down, so that what the page shows stays true.
+ */
+
+import { me } from '../api/calls';
+import { ApiError } from '../api/client';
+import type { MeView, TunnelsView } from '../api/types';
+import { addSample, type Sample } from '../lib/traffic';
+import { clock } from './clock.svelte';
+import { session } from './session.svelte';
+
+/** How often to ask while the stream is down, and how soon to try the stream again. */
+const POLL = 3_000;
+
+/**
+ * A hidden tab lets its stream go after this long: a browser opens six connections to a host at most (HTTP/1.1), and a stream
+ * holds one, so a few forgotten tabs would leave none for the tab in front.
+ */
+const HIDDEN_GRACE = 10_000;
+
+class Live {
+  #me = $state.raw<MeView | null>(null);
+  #tunnels = $state.raw<TunnelsView | null>(null);
+  #samples = $state.raw<ReadonlyMap<string, Sample[]>>(new Map());
+  #directory = $state(0);
+  #lost = $state(false);
+  #source: EventSource | null = null;
+  #retry: ReturnType<typeof setTimeout> | null = null;
+  #hide: ReturnType<typeof setTimeout> | null = null;
+  #running = false;
+
+  constructor() {
+    document.addEventListener('visibilitychange', () => this.#visibility());
+  }
+
+  get me(): MeView | null {
+    return this.#me;
+  }
+
+  get tunnels(): TunnelsView | null {
+    return this.#tunnels;
+  }
+
+  /** Grows by one each time the directory must be fetched again. */
+  get directory(): number {
+    return this.#directory;
+  }
+
+  /** The stream broke, and has not come back yet. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  /** The recent totals of a tunnel, for its rate. */
+  samples(sessionId: number, port: number): readonly Sample[] {
+    return this.#samples.get(`${sessionId}:${port}`) ?? [];
+  }
+
+  start(): void {
+    this.stop();
+    this.#running = true;
+    this.#open();
+  }
+
+  stop(): void {
+    this.#running = false;
+    this.#close();
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    if (this.#hide !== null) clearTimeout(this.#hide);
+    this.#retry = null;
+    this.#hide = null;
+    this.#me = null;
+    this.#tunnels = null;
+    this.#samples = new Map();
+    this.#lost = false;
+  }
+
+  /** Asks at once, after a change of our own: the event says the same a moment later. */
+  async refresh(): Promise<void> {
+    this.#me = await me.view();
+  }
+
+  #open(): void {
+    const source = new EventSource('/api/v1/events');
+    this.#source = source;
+    source.addEventListener('open', () => {
+      this.#lost = false;
+    });
+    source.addEventListener('me', (event) => {
+      this.#me = JSON.parse(event.data) as MeView;
+    });
+    source.addEventListener('tunnels', (event) => this.#took(JSON.parse(event.data) as TunnelsView));
+    source.addEventListener('directory', () => {
+      this.#directory += 1;
+    });
+    source.addEventListener('signed-out', () => session.ended());
+    // EventSource tries again by itself only after some failures, and at its own pace; one way for all is easier to trust.
+    source.addEventListener('error', () => {
+      this.#close();
+      this.#lost = true;
+      this.#directory += 1;
+      void this.#poll();
+    });
+  }
+
+  #close(): void {
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  /** One round while the stream is down: ask, wait, try the stream. */
+  async #poll(): Promise<void> {
+    try {
+      const [view, tunnels] = await Promise.all([me.view(), me.tunnels()]);
+      if (!this.#running) return;
+      this.#me = view;
+      this.#took(tunnels);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      // The banner says it already; a session that ended is told by the client.
+    }
+    if (!this.#running) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      this.#open();
+    }, POLL);
+  }
+
+  #took(tunnels: TunnelsView): void {
+    clock.set(tunnels.at);
+    const samples = new Map<string, Sample[]>();
+    for (const tunnel of tunnels.tunnels) {
+      const name = `${tunnel.session}:${tunnel.port}`;
+      const total = tunnel.bytes_in + tunnel.bytes_out;
+      samples.set(name, addSample(this.#samples.get(name) ?? [], { at: tunnels.at, total }));
+    }
+    this.#samples = samples;
+    this.#tunnels = tunnels;
+  }
+
+  #visibility(): void {
+    if (!this.#running) return;
+    if (document.hidden) {
+      this.#hide = setTimeout(() => this.#close(), HIDDEN_GRACE);
+      return;
+    }
+    if (this.#hide !== null) clearTimeout(this.#hide);
+    this.#hide = null;
+    if (this.#source === null && this.#retry === null) this.#open();
+  }
+}
+
+export const live = new Live();

@@ -1,0 +1,308 @@
+/**
+ * The built page over the mock API: what a browser makes of it, under the strictest content security policy it works with.
+ * What the server does with a key or a password is tested against the real binary, elsewhere.
+ */
+
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { expect, test as base, type Page } from '@playwright/test';
+
+/** Evaluated through the debugger, which no policy of the page stops; @axe-core/playwright does no more than this. */
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Every test also proves that nothing it did broke the policy or threw. */
+const test = base.extend<{ complaints: string[] }>({
+  complaints: [
+    async ({ page }, use) => {
+      const complaints: string[] = [];
+      page.on('pageerror', (error) => complaints.push(error.message));
+      page.on('console', (message) => {
+        if (/content security policy|trusted ?type/i.test(message.text())) complaints.push(message.text());
+      });
+      page.on('dialog', (dialog) => complaints.push(`a script of a stranger ran: ${dialog.message()}`));
+      await use(complaints);
+      expect(complaints).toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+async function visit(page: Page, account: 'alice' | 'nina' | null, path: string) {
+  if (account) await page.request.post('/api/v1/session', { data: { account, password: 'correct horse battery' } });
+  await page.goto(`/#${path}`);
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+}
+
+async function violations(page: Page): Promise<string[]> {
+  return page.evaluate<string[]>(
+    `${AXE}; axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+       violations.map((found) => found.impact + ' ' + found.id + ': ' + found.nodes.map((node) => node.target.join(' ')).join(', ')))`,
+  );
+}
+
+const PAGES: { account: 'alice' | 'nina' | null; path: string; shows: string | RegExp }[] = [
+  { account: null, path: '/sign-in', shows: 'Garden Club ID' },
+  { account: null, path: '/invite/new', shows: 'You are invited' },
+  { account: null, path: '/invite/gone', shows: 'This link does not work' },
+  { account: 'nina', path: '/edge/reverse-tunnel', shows: 'NOT CONFIGURED' },
+  { account: 'alice', path: '/edge/reverse-tunnel', shows: 'MacBook Pro' },
+  { account: 'alice', path: '/edge/reverse-tunnel/10080', shows: 'As a table, per hour' },
+  { account: 'alice', path: '/reachability/directory', shows: 'Wiki of the garden club' },
+  { account: 'alice', path: '/help', shows: 'encrypted on both legs' },
+  { account: 'alice', path: '/account', shows: 'nightly backup' },
+  { account: 'alice', path: '/admin/accounts', shows: 'member-48' },
+  { account: 'alice', path: '/admin/invitations', shows: 'they choose' },
+  { account: 'alice', path: '/admin/tiers', shows: '100 Mbit/s' },
+  { account: 'alice', path: '/admin/sessions', shows: '1–50 of 1,000 sessions' },
+  { account: 'alice', path: '/admin/audit', shows: 'reason: out_of_range' },
+  { account: 'alice', path: '/admin/health', shows: 'Not logged in yet' },
+  { account: 'alice', path: '/admin/settings', shows: 'allow_networks' },
+  { account: 'nina', path: '/admin/accounts', shows: 'There is nothing here' },
+];
+
+for (const { account, path, shows } of PAGES) {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    test(`${path} as ${account ?? 'nobody'}, ${colorScheme}: axe finds nothing, and it fits a phone`, async ({ page }) => {
+      await page.emulateMedia({ colorScheme });
+      await visit(page, account, path);
+      await expect(page.getByText(shows).first()).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      await page.setViewportSize({ width: 360, height: 740 });
+      expect(await violations(page)).toEqual([]);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      expect(overflow).toBeLessThanOrEqual(0);
+    });
+  }
+}
+
+test('a first key flips the badge and brings the cards, a removed one takes them away', async ({ page }) => {
+  await visit(page, 'nina', '/edge/reverse-tunnel');
+  await expect(page.getByRole('heading', { name: 'How to Connect' })).toBeHidden();
+  await page.getByRole('textbox', { name: 'Public key' }).fill('ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI nina@laptop');
+  await page.getByLabel('Description').fill('laptop');
+  await page.getByRole('button', { name: 'Save Key' }).click();
+  await expect(page.getByTestId('key-badge')).toHaveText('CONFIGURED');
+  await expect(page.getByTestId('command-plain')).toHaveText(
+    'ssh -i ~/.ssh/adit_jump -p 2222 -R 10080:localhost:8000 tunnel@jump.example',
+  );
+  await page.getByRole('tab', { name: 'autossh' }).click();
+  await expect(page.getByTestId('command-autossh')).toContainText('AUTOSSH_GATETIME=0');
+
+  await page.getByRole('button', { name: 'Remove Key' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Remove Key' }).click();
+  await expect(page.getByRole('heading', { level: 1 })).toBeFocused();
+  await expect(page.getByTestId('key-badge')).toHaveText('NOT CONFIGURED');
+  await expect(page.getByRole('heading', { name: 'How to Connect' })).toBeHidden();
+  await expect(page.getByRole('heading', { name: 'Registered Ports' })).toBeHidden();
+});
+
+test('a private key is stopped in the page and leaves the field', async ({ page }) => {
+  const sent: string[] = [];
+  page.on('request', (request) => sent.push(request.postData() ?? ''));
+  await visit(page, 'nina', '/edge/reverse-tunnel');
+  await page.getByRole('textbox', { name: 'Public key' }).fill('-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAA\n-----END');
+  await expect(page.getByTestId('key-advice')).toContainText('That was a private key');
+  await expect(page.getByRole('textbox', { name: 'Public key' })).toHaveValue('');
+  await page.getByRole('button', { name: 'Save Key' }).click();
+  expect(sent.join('')).not.toContain('PRIVATE');
+});
+
+test('a key that another account holds can be claimed', async ({ page }) => {
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  await page.getByRole('button', { name: 'Add another key' }).click();
+  await page.getByLabel('Another public key').fill('ssh-ed25519 AAAAHELD');
+  await page.getByRole('button', { name: 'Save Key' }).click();
+  await expect(page.getByTestId('claim-command')).toContainText('ssh-keygen -Y sign');
+  expect(await violations(page)).toEqual([]);
+});
+
+test('Remove Key says how many live sessions end', async ({ page }) => {
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  await page.getByRole('button', { name: 'Remove Key MacBook Pro' }).click();
+  await expect(page.getByRole('dialog')).toContainText('1 live session will end');
+  expect(await violations(page)).toEqual([]);
+});
+
+test('text of strangers stays text', async ({ page }) => {
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  await expect(page.getByTestId('tunnel-10443')).toContainText('<img src=x onerror=alert(1)><script>alert("x")</script>');
+  await expect(page.locator('main img, main script')).toHaveCount(0);
+});
+
+test('bytes move and the rate follows', async ({ page }) => {
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  const row = page.getByTestId('tunnel-10080');
+  await expect(row).toContainText(/[1-9][0-9.]* [kM]B\/s/, { timeout: 10_000 });
+});
+
+test('by keyboard alone: skip link, menu, tabs, a dialog and back', async ({ page }) => {
+  await visit(page, 'alice', '/help');
+  await page.keyboard.press('Tab');
+  await expect(page.getByRole('link', { name: 'Skip to the content' })).toBeFocused();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('main')).toBeFocused();
+  await expect(page).toHaveURL(/#\/help$/);
+
+  await page.getByRole('link', { name: 'Jumphost Tunnel' }).focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('heading', { name: 'Reverse Tunnel', level: 1 })).toBeFocused();
+  await expect(page.locator('#reverse-tunnel-section')).toBeVisible();
+
+  await page.getByRole('tab', { name: 'Once' }).focus();
+  await page.keyboard.press('ArrowRight');
+  await expect(page.getByRole('tab', { name: 'Keep alive' })).toBeFocused();
+  await expect(page.getByTestId('command-keepalive')).toContainText('ServerAliveInterval=30');
+  await page.keyboard.press('End');
+  await expect(page.getByTestId('command-systemd')).toContainText('ExecStart=');
+
+  const register = page.getByRole('button', { name: 'Register Port' });
+  await register.focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('dialog', { name: 'Register a port' })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+  await expect(register).toBeFocused();
+
+  await page.getByRole('button', { name: 'Close port 10080' }).focus();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('button', { name: 'Cancel' })).toBeFocused();
+});
+
+test('whatever has the focus shows it', async ({ page }) => {
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  await expect(page.getByTestId('tunnel-10080')).toBeVisible();
+  for (let step = 0; step < 40; step += 1) {
+    await page.keyboard.press('Tab');
+    const focused = await page.evaluate(() => {
+      const element = document.activeElement;
+      if (!element || element === document.body) return null;
+      const style = getComputedStyle(element);
+      return { what: element.outerHTML.slice(0, 80), shown: style.outlineStyle !== 'none' && style.outlineWidth !== '0px' };
+    });
+    if (focused) expect(focused, `step ${step}`).toMatchObject({ shown: true });
+  }
+});
+
+test('on a phone the menu opens, leads on, and closes', async ({ page }) => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  await page.getByRole('button', { name: 'Menu' }).click();
+  expect(await violations(page)).toEqual([]);
+  await page.getByRole('dialog', { name: 'Menu' }).getByRole('link', { name: 'Directory' }).click();
+  await expect(page.getByRole('heading', { name: 'Directory', level: 1 })).toBeVisible();
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+});
+
+test('the theme that was chosen is kept', async ({ page }) => {
+  await visit(page, null, '/sign-in');
+  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const light = await background();
+  await page.getByRole('button', { name: 'Dark' }).click();
+  const dark = await background();
+  expect(dark).not.toBe(light);
+  await page.reload();
+  await expect(page.getByRole('heading', { name: 'Sign in' })).toBeVisible();
+  expect(await background()).toBe(dark);
+});
+
+test('a lost stream is told, bridged by asking, and forgotten when it is back', async ({ page }) => {
+  await page.route('**/api/v1/events', (route) => route.abort());
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  await expect(page.getByTestId('connection-lost')).toBeVisible();
+  await expect(page.getByTestId('tunnel-10080')).toBeVisible();
+  await page.unroute('**/api/v1/events');
+  await expect(page.getByTestId('connection-lost')).toBeHidden({ timeout: 15_000 });
+});
+
+test('a session that the server ended leads to the sign-in page', async ({ page }) => {
+  await visit(page, 'nina', '/account');
+  await page.context().clearCookies();
+  await page.getByRole('button', { name: 'New token' }).click();
+  await page.getByLabel('What is it for?').fill('x');
+  await page.getByRole('button', { name: 'Make token' }).click();
+  await expect(page.getByRole('heading', { name: 'Sign in' })).toBeVisible();
+  await expect(page.getByText('Your session has ended')).toBeVisible();
+});
+
+test('sign-in: a wrong password is told, too many attempts are counted down, a right one opens the page', async ({ page }) => {
+  await visit(page, null, '/sign-in');
+  const attempt = async (password: string) => {
+    await page.getByLabel('Account').fill('nina');
+    await page.getByLabel('Password', { exact: true }).fill(password);
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  };
+  await attempt('wrong');
+  await expect(page.getByRole('alert')).toContainText('not right');
+  await expect(page.getByLabel('Password', { exact: true })).toHaveValue('');
+  await attempt('correct horse battery');
+  await expect(page.getByRole('heading', { name: 'Reverse Tunnel' })).toBeVisible();
+  await page.getByRole('link', { name: 'Account' }).click();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await expect(page.getByRole('heading', { name: 'Sign in' })).toBeVisible();
+  await attempt('wait');
+  await expect(page.getByTestId('countdown')).toContainText(/Next attempt in \d+ s/);
+  await expect(page.getByRole('button', { name: 'Sign in', exact: true })).toBeDisabled();
+});
+
+test('a first run says where the link is', async ({ page }) => {
+  await page.route('**/api/v1/sign-in', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), first_run: true, oidc: null } });
+  });
+  await visit(page, null, '/sign-in');
+  await expect(page.getByTestId('first-run')).toContainText('The server printed a one-time link');
+  await expect(page.getByText('Garden Club ID')).toHaveCount(0);
+});
+
+test('an invitation becomes an account, and its token leaves the address', async ({ page }) => {
+  await visit(page, null, '/invite/new');
+  await page.getByLabel('Account name').fill('nina');
+  await page.getByLabel('Password', { exact: true }).fill('four words in a row');
+  await page.getByRole('button', { name: 'Make my account' }).click();
+  await expect(page.getByRole('heading', { name: 'Reverse Tunnel' })).toBeVisible();
+  expect(page.url()).not.toContain('invite');
+});
+
+test('every copy button copies, and says so', async ({ page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  await page.getByRole('button', { name: 'Copy address of port 10080' }).first().click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('10.255.9.241:10080');
+  await expect(page.getByText('Copied address of port 10080').first()).toBeAttached();
+});
+
+test('an account is managed in one dialog, and what destroys asks again', async ({ page }) => {
+  await visit(page, 'alice', '/admin/accounts');
+  const dialog = page.getByRole('dialog');
+  await page.getByRole('button', { name: 'Manage nina' }).click();
+  await dialog.getByRole('button', { name: 'Make a password link' }).click();
+  await expect(page.getByTestId('one-time-link')).toContainText('/#/invite/');
+  expect(await violations(page)).toEqual([]);
+  await dialog.getByRole('button', { name: 'Done' }).click();
+  await page.getByRole('button', { name: 'Manage nina' }).click();
+  await dialog.getByRole('button', { name: 'Remove' }).click();
+  await expect(page.getByRole('dialog', { name: 'Remove nina?' })).toBeVisible();
+  await dialog.getByRole('button', { name: 'Remove account' }).click();
+  await expect(page.getByTestId('account-nina')).toHaveCount(0);
+});
+
+test('a tier keeps the limit that was typed, in its unit', async ({ page }) => {
+  await visit(page, 'alice', '/admin/tiers');
+  await page.getByRole('button', { name: 'Edit tier plus' }).click();
+  await page.getByLabel('Rate towards the owner: which').selectOption('At most');
+  await page.getByLabel('Rate towards the owner: number').fill('2.5');
+  await page.getByLabel('Rate towards the owner: unit').selectOption('MB/s');
+  expect(await violations(page)).toEqual([]);
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByTestId('tier-plus')).toContainText('20 Mbit/s');
+});
+
+test('an administrator steps through a thousand sessions', async ({ page }) => {
+  await visit(page, 'alice', '/admin/sessions');
+  await expect(page.getByRole('row')).toHaveCount(51);
+  await page.getByRole('button', { name: 'Next' }).click();
+  await expect(page.getByText('51–100 of 1,000 sessions')).toBeVisible();
+  await expect(page.getByTestId('session-51')).toBeVisible();
+  await page.getByLabel(/Search by account/).fill('machine 77');
+  await expect(page.getByTestId('session-77')).toBeVisible();
+});
