@@ -1,4 +1,4 @@
-//! The page is built by `make web`, with Node; a build without it has an empty folder, and a page that says so.
+//! The page is built by `make page`, with Node; a build without it has an empty folder, and a page that says so.
 
 use std::path::Path;
 

@@ -158,7 +158,7 @@ export function mockApi() {
         }
         return {
           status: 200,
-          body: { statement: 'adit key claim', command: `printf %s 'adit key claim' | ssh-keygen -Y sign -n adit-claim -f ~/.ssh/adit_jump` },
+          body: { statement: 'adit key claim', command: `printf %s 'adit key claim' | ssh-keygen -Y sign -n adit-key-claim -f KEY` },
         };
       case 'DELETE me/keys/…': {
         const sessions = new Set(person.tunnels.filter((tunnel) => tunnel.fingerprint === id).map((tunnel) => tunnel.session));

@@ -25,7 +25,7 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// For a binary that was built without the page.
-const NOT_BUILT: &str = "This adit was built without its page. `make web` builds the page (it needs Node 20), and the next \
+const NOT_BUILT: &str = "This adit was built without its page. `make page` builds the page (it needs Node 20), and the next \
                          `cargo build` takes it in.\nThe API works without it: see /api/v1/openapi.json.\n";
 
 /// Answers what no other route does: a file of the page, or that there is none.

@@ -7,7 +7,7 @@ async fn the_page_is_there_or_says_how_to_build_it() {
     let host = Host::start().await;
     let answer = host.browser().get("/").await;
     if answer.status == 503 {
-        assert!(answer.text().contains("make web"), "{}", answer.text());
+        assert!(answer.text().contains("make page"), "{}", answer.text());
         return;
     }
     assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-cache")));

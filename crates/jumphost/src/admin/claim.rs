@@ -80,7 +80,7 @@ pub struct ClaimStatement {
     pub statement: String,
     /// Until when a signature over it is taken.
     pub good_until: i64,
-    /// The command that signs it, once it stands in the file it names; KEY is the private key's file.
+    /// A shell command that signs it and prints the signature; KEY is the private key's file.
     pub command: String,
 }
 
@@ -210,7 +210,7 @@ impl Fault for KeyClaimError {
     }
 }
 
-/// The command that signs a statement; both names as a shell is to read them.
+/// The command that signs the statement in a file, into another beside it; both names as a shell is to read them.
 #[must_use]
 pub fn sign_command(key: &str, statement: &str) -> String {
     format!("ssh-keygen -Y sign -n {CLAIM_NAMESPACE} -f {key} {statement}")
@@ -230,12 +230,14 @@ impl Operation for KeyClaimStatement {
             Some(_) => {}
         }
         let issued = admin.store.now().await?;
+        let statement = claim.statement(issued);
         Ok(ClaimStatement {
-            statement: claim.statement(issued),
+            // A statement has names, numbers and fingerprints only: nothing in it ends the quotation.
+            command: format!("printf %s '{statement}' | ssh-keygen -Y sign -n {CLAIM_NAMESPACE} -f KEY"),
+            statement,
             fingerprint: claim.key.to_string(),
             account: claim.account.name,
             good_until: issued.after(GOOD_FOR).0,
-            command: sign_command("KEY", "FILE"),
         })
     }
 }

@@ -67,7 +67,9 @@ async fn a_statement_says_where_who_and_what() {
         assert!(told.statement.contains(part), "{part} in {}", told.statement);
     }
     assert!(host.starts_with("SHA256:") && !told.statement.contains("alice"), "{}", told.statement);
-    assert_eq!(told.command, "ssh-keygen -Y sign -n adit-key-claim -f KEY FILE");
+    assert!(!told.statement.contains('\''), "{}", told.statement);
+    let piped = format!("printf %s '{}' | ssh-keygen -Y sign -n adit-key-claim -f KEY", told.statement);
+    assert_eq!(told.command, piped);
     assert!(told.good_until > stage.store.now().await.unwrap().0);
 }
 
