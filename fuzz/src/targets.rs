@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 
 use super::engine::crypto::{HostKey, KexAlgorithm, PublicKey};
 use super::engine::{
-    Algorithms, Arrival, Buffer, ChannelId, ClientConfig, Connection, Disconnect, Event, Limits, ReplyId, ServerConfig,
+    Algorithms, Arrival, Buffer, ChannelId, Client, ClientConfig, ClientEvent, ClientSettings, Connection, Credential,
+    Disconnect, Event, Limits, OpenFailureCode, ReplyId, ServerConfig, Target as Destination,
 };
 
 /// A target: its name, which is also its folder in the corpus, and its body.
 type Target = (&'static str, fn(&[u8]));
 
-pub(super) const ALL: [Target; 6] = [
+pub(super) const ALL: [Target; 8] = [
     ("before_login", before_login),
     ("key_exchange", key_exchange),
     ("during_login", during_login),
     ("after_login", after_login),
     ("client", client),
+    ("client_login", client_login),
     ("keys", keys),
+    ("sshsig", sshsig),
 ];
 
 /// What a connection may hold for input and output together. A body reads all output at once, so little ever waits.
@@ -93,6 +96,30 @@ pub(super) fn client(data: &[u8]) {
     }
 }
 
+/// To a client whose driver answers what it is asked: a server's payloads once there are keys. The first byte chooses how it
+/// tries to log in. The server hears nothing; whatever it says must be borne, and only a success it was asked for lets in.
+pub(super) fn client_login(data: &[u8]) {
+    let Some((choice, data)) = data.split_first() else { return };
+    let mut host = Driver::host();
+    let mut caller = Caller::new(usize::from(*choice));
+    while !caller.knows_host {
+        let from_host = host.take_output();
+        caller.hear(&from_host);
+        let from_caller = caller.take_output();
+        host.hear(&from_caller);
+    }
+    let mut success_was_said = false;
+    for payload in payloads(data) {
+        success_was_said |= payload.first() == Some(&52);
+        // Fails only once the keys are used up.
+        drop(host.connection.send_raw(payload));
+        let said = host.take_output();
+        caller.hear(&said);
+        assert!(success_was_said || !caller.client.connection().is_open());
+        caller.take_output();
+    }
+}
+
 /// Keys as people paste them, as they stand in a request, and in files; and signatures.
 pub(super) fn keys(data: &[u8]) {
     if let Ok(key) = PublicKey::from_blob(data) {
@@ -110,6 +137,24 @@ pub(super) fn keys(data: &[u8]) {
     let member = &world().member_key;
     for algorithm in member.algorithms() {
         assert!(member.verify(algorithm.as_bytes(), b"message", data).is_err());
+    }
+}
+
+/// Signatures in armor, as `ssh-keygen -Y sign` writes them: the text behind the first byte, which chooses the key. The corpus
+/// has good ones; whatever is good is so for one key, one namespace and one message.
+pub(super) fn sshsig(data: &[u8]) {
+    const KEYS: [&str; 3] = [
+        include_str!("../../crates/ssh/src/crypto/testdata/ed25519.pub"),
+        include_str!("../../crates/ssh/src/crypto/testdata/ecdsa521.pub"),
+        include_str!("../../crates/ssh/src/crypto/testdata/rsa2048_pem.pub"),
+    ];
+    let Some((choice, data)) = data.split_first() else { return };
+    let text = String::from_utf8_lossy(data);
+    let (key, _) = PublicKey::from_text(KEYS[usize::from(*choice) % KEYS.len()]).expect("a key of the tests");
+    if key.verify_sshsig("test", b"what was signed", &text).is_ok() {
+        assert!(key.verify_sshsig("test", b"what was not signed", &text).is_err());
+        assert!(key.verify_sshsig("another", b"what was signed", &text).is_err());
+        assert!(world().member_key.verify_sshsig("test", b"what was signed", &text).is_err());
     }
 }
 
@@ -217,7 +262,7 @@ impl Driver {
                 }
             }
             Event::ForwardedConnection { channel, port, .. } => match port % 5 {
-                0 => connection.refuse(channel, "not this one")?,
+                0 => connection.refuse(channel, OpenFailureCode::ConnectFailed, "not this one")?,
                 1 => connection.release(channel)?,
                 _ => {
                     connection.accept(channel)?;
@@ -280,6 +325,121 @@ impl Driver {
         let output = self.connection.output().to_vec();
         self.connection.sent(output.len());
         output
+    }
+}
+
+/// A client that asks its driver, and the simplest driver that answers everything.
+struct Caller {
+    client: Client,
+    knows_host: bool,
+    ended: Option<Disconnect>,
+    input: Buffer,
+    now: Instant,
+    choice: usize,
+    tries: usize,
+}
+
+impl Caller {
+    fn new(choice: usize) -> Self {
+        let world = world();
+        let settings = ClientSettings {
+            user: world.client.user.clone(),
+            algorithms: world.client.algorithms.clone(),
+            limits: world.client.limits.clone(),
+        };
+        let now = Instant::now();
+        let client = Client::new(&Arc::new(settings), now);
+        Self { client, knows_host: false, ended: None, input: Buffer::new(), now, choice, tries: 0 }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.input.extend(bytes);
+        let ended = loop {
+            match self.client.receive(&mut self.input, self.now) {
+                Ok(None) => break None,
+                Ok(Some(event)) => {
+                    if let Err(end) = self.handle(event) {
+                        break Some(end);
+                    }
+                }
+                Err(end) => break Some(end),
+            }
+        };
+        self.ended = ended;
+        let storage = self.input.capacity() + self.client.connection().output_buffer().capacity();
+        assert!(storage <= MOST_STORAGE, "{storage} bytes of storage");
+    }
+
+    fn handle(&mut self, event: ClientEvent) -> Result<(), Disconnect> {
+        let Self { client, now, .. } = self;
+        match event {
+            ClientEvent::HostKey(_) => {
+                self.knows_host = true;
+                client.accept_host_key(*now)
+            }
+            ClientEvent::AuthReady | ClientEvent::AuthFailed(_) => {
+                self.tries += 1;
+                client.authenticate(credential(self.choice + self.tries), *now)
+            }
+            ClientEvent::SignatureWanted(wanted) => {
+                assert!(wanted.message.ends_with(wanted.key.blob()));
+                let signature = world().client.identity.sign(wanted.algorithm, &wanted.message).ok();
+                client.answer_signature(signature.as_deref(), *now)
+            }
+            ClientEvent::Prompts(asked) => {
+                assert!(asked.prompts.len() <= 32);
+                client.answer_prompts(&[String::from("an answer").into()], *now)
+            }
+            ClientEvent::HostKeysProven(keys) => {
+                assert!(!keys.is_empty());
+                Ok(())
+            }
+            ClientEvent::Connection(Event::LoggedIn) => {
+                let target = Destination { host: "example.org", port: 80, originator: ([127, 0, 0, 1], 4711).into() };
+                let connection = client.connection();
+                connection.open_direct(target, Duration::from_secs(5), *now)?;
+                connection.probe_session(Duration::from_secs(5), *now)?;
+                connection.request_forward("localhost", 80)?;
+                connection.request_forward("", 0)?;
+                connection.cancel_forward("localhost", 80)
+            }
+            ClientEvent::Connection(Event::Opened(channel)) => {
+                client.connection().send_data(channel, &[7; 1000], *now).map(drop)
+            }
+            ClientEvent::Connection(Event::Data { channel, payload }) => {
+                client.connection().credit(channel, payload.len())
+            }
+            ClientEvent::Connection(Event::ForwardedConnection { channel, .. }) => client.connection().accept(channel),
+            ClientEvent::Connection(Event::Closed(channel)) => client.connection().release(channel),
+            ClientEvent::Connection(_)
+            | ClientEvent::Banner(_)
+            | ClientEvent::OpenFailed { .. }
+            | ClientEvent::SessionProbed { .. }
+            | ClientEvent::ForwardCancelled(_) => Ok(()),
+        }
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
+        let connection = self.client.connection();
+        let output = connection.output().to_vec();
+        connection.sent(output.len());
+        output
+    }
+}
+
+/// One way to log in after the other.
+fn credential(number: usize) -> Credential {
+    let key = || world().client.identity.clone();
+    match number % 6 {
+        0 => Credential::None,
+        1 => Credential::Key { key: key(), probe: true },
+        2 => Credential::Signer { key: key().public_key().clone(), probe: number.is_multiple_of(4) },
+        3 => Credential::Password(String::from("secret").into()),
+        4 => Credential::KeyboardInteractive,
+        _ => Credential::Key { key: key(), probe: false },
     }
 }
 

@@ -81,6 +81,14 @@ pub fn set_nodelay(stream: &TcpStream) {
     drop(stream.set_nodelay(true));
 }
 
+/// Acknowledges what was read at once, this time. Without it a peer that leaves Nagle's algorithm on, as sshd does where no
+/// session is open, holds its next small packet back until the kernel's delayed acknowledgement: a thousand connections through
+/// one tunnel of sshd 9.2, one after the other, took 44 s on loopback, and less than two with it.
+pub fn acknowledge_now(stream: &TcpStream) {
+    // A hint; where the system does not take it, it is only slower.
+    drop(SockRef::from(stream).set_tcp_quickack(true));
+}
+
 /// Notices a peer that vanished without a word within two minutes, also where nothing is sent to it.
 pub fn set_keepalive(stream: &TcpStream) {
     let pace = Duration::from_secs(15);

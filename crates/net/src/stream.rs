@@ -102,6 +102,13 @@ impl Stream {
         }
     }
 
+    /// Acknowledges what was read at once ([`socket::acknowledge_now`]). In a pipe nothing is acknowledged.
+    pub fn acknowledge_now(&self) {
+        if let Self::Tcp(stream) = self {
+            socket::acknowledge_now(stream);
+        }
+    }
+
     /// Says that no more is written. One whose other end is gone already needs no end; reading it will tell.
     pub fn shut_down_write(&mut self) {
         match self {
