@@ -223,12 +223,7 @@ impl Operation for KeyClaimStatement {
 
     async fn run(self, admin: &Admin) -> Result<ClaimStatement, KeyClaimStatementError> {
         let (key, _) = PublicKey::from_text(&self.text)?;
-        let claim = Claim::new(admin, &self.account, key.fingerprint()).await?;
-        match admin.store.key_by_blob(key.blob()).await? {
-            None => return Err(claim.not_held()),
-            Some(held) if held.account == claim.account.id => return Err(claim.already_yours()),
-            Some(_) => {}
-        }
+        let claim = Claim::new(admin, &self.account, &key).await?;
         let issued = admin.store.now().await?;
         let statement = claim.statement(issued);
         Ok(ClaimStatement {
@@ -249,7 +244,7 @@ impl Operation for KeyClaim {
 
     async fn run(self, admin: &Admin) -> Result<KeyClaimed, KeyClaimError> {
         let (public, comment) = PublicKey::from_text(&self.text).map_err(KeyClaimStatementError::Text)?;
-        let claim = Claim::new(admin, &self.account, public.fingerprint()).await?;
+        let claim = Claim::new(admin, &self.account, &public).await?;
         claim.check_statement(&self.statement, admin.store.now().await.map_err(KeyClaimStatementError::Store)?)?;
         public.verify_sshsig(CLAIM_NAMESPACE, self.statement.as_bytes(), &self.signature)?;
 
@@ -257,8 +252,8 @@ impl Operation for KeyClaim {
         let new = on_terms(admin, &public, label.clone(), self.expires_in_ms, self.ports.as_deref()).await?;
         let claimed = match admin.store.claim_key(claim.account.id, new).await {
             Ok(claimed) => claimed,
-            Err(ClaimKeyError::NotHeld { .. }) => return Err(claim.not_held().into()),
-            Err(ClaimKeyError::KeyAlreadyYours { .. }) => return Err(claim.already_yours().into()),
+            Err(ClaimKeyError::NotHeld { .. }) => return Err(not_held(&claim.account, claim.key).into()),
+            Err(ClaimKeyError::KeyAlreadyYours { .. }) => return Err(already_yours(&claim.account, claim.key).into()),
             Err(ClaimKeyError::NoSuchAccount { .. }) => {
                 let gone = AccountLookupError::NoSuchAccount(claim.account.name);
                 return Err(KeyClaimStatementError::Account(gone).into());
@@ -293,26 +288,34 @@ struct Claim {
     host: String,
     account: Account,
     key: Fingerprint,
+    /// The number under which the holder has the key. The claimer gets another, so a statement serves one claim.
+    held: i64,
 }
 
 impl Claim {
-    async fn new(admin: &Admin, account: &str, key: Fingerprint) -> Result<Self, KeyClaimStatementError> {
+    async fn new(admin: &Admin, account: &str, public: &PublicKey) -> Result<Self, KeyClaimStatementError> {
         let account = admin.account(account).await?;
         if account.disabled {
             return Err(KeyClaimStatementError::Disabled { account: account.name });
         }
+        let key = public.fingerprint();
+        let held = match admin.store.key_by_blob(public.blob()).await? {
+            None => return Err(not_held(&account, key)),
+            Some(held) if held.account == account.id => return Err(already_yours(&account, key)),
+            Some(held) => held.id,
+        };
         let host = match &admin.place {
             Place::Server(shared) => fingerprints(&shared.ssh.host_keys),
             Place::Folder(data) => fingerprints(&data.host_keys()?.keys),
         };
-        Ok(Self { host, account, key })
+        Ok(Self { host, account, key, held })
     }
 
     fn statement(&self, issued: UnixMillis) -> String {
-        let Self { host, account, key } = self;
+        let Self { host, account, key, held } = self;
         format!(
             "I have the private half of this SSH key, and want it to belong to this account.\n\
-             jump host: {host}\naccount: {}\nkey: {key}\nissued: {}\n",
+             jump host: {host}\naccount: {}\nkey: {key}\nheld as: {held}\nissued: {}\n",
             account.name, issued.0
         )
     }
@@ -331,14 +334,14 @@ impl Claim {
         }
         Ok(())
     }
+}
 
-    fn not_held(&self) -> KeyClaimStatementError {
-        KeyClaimStatementError::NotHeld { account: self.account.name.clone(), fingerprint: self.key.to_string() }
-    }
+fn not_held(account: &Account, key: Fingerprint) -> KeyClaimStatementError {
+    KeyClaimStatementError::NotHeld { account: account.name.clone(), fingerprint: key.to_string() }
+}
 
-    fn already_yours(&self) -> KeyClaimStatementError {
-        KeyClaimStatementError::AlreadyYours { account: self.account.name.clone(), fingerprint: self.key.to_string() }
-    }
+fn already_yours(account: &Account, key: Fingerprint) -> KeyClaimStatementError {
+    KeyClaimStatementError::AlreadyYours { account: account.name.clone(), fingerprint: key.to_string() }
 }
 
 fn fingerprints(keys: &[HostKey]) -> String {

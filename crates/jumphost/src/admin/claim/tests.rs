@@ -2,7 +2,7 @@ use adit_store::{AccountChange, Store};
 use tempfile::TempDir;
 
 use super::*;
-use crate::admin::{AccountAdd, AuditList, KeyAdd, KeyList};
+use crate::admin::{AccountAdd, AuditList, KeyAdd, KeyList, KeyRemove};
 use crate::data_dir::DataDir;
 
 /// alice holds a key, and bob wants it. What a good signature does is told end to end, where `ssh-keygen` makes one.
@@ -116,11 +116,24 @@ async fn a_statement_is_taken_as_it_was_made_only() {
     assert!(events.iter().all(|event| !["key-claimed", "key-lost"].contains(&event.kind.as_str())));
 }
 
+/// The signature is checked after the statement, so a signature that is none shows how far a claim came.
+#[tokio::test]
+async fn a_statement_is_worth_nothing_once_the_key_has_moved() {
+    let stage = Stage::new().await;
+    let statement = stage.ask("bob", &stage.text).await.unwrap().statement;
+    assert_eq!(stage.refusal("bob", &statement).await, "bad-signature");
+    let (key, _) = PublicKey::from_text(&stage.text).unwrap();
+    let (account, fingerprint) = ("alice".to_owned(), key.fingerprint().to_string());
+    stage.admin.call(KeyRemove { account, fingerprint }).await.unwrap();
+    stage.add("carol", &stage.text).await;
+    assert_eq!(stage.refusal("bob", &statement).await, "other-statement");
+}
+
 #[tokio::test]
 async fn a_statement_is_good_for_a_quarter_of_an_hour() {
     let stage = Stage::new().await;
-    let key = PublicKey::from_text(&stage.text).unwrap().0.fingerprint();
-    let claim = Claim::new(&stage.admin, "bob", key).await.unwrap();
+    let (key, _) = PublicKey::from_text(&stage.text).unwrap();
+    let claim = Claim::new(&stage.admin, "bob", &key).await.unwrap();
     let issued = UnixMillis(1_700_000_000_000);
     let statement = claim.statement(issued);
     let verdict = |now: UnixMillis| claim.check_statement(&statement, now).map_err(|error| error.code());
