@@ -72,12 +72,10 @@ impl Credential {
 
     /// Whose it still is. Does not count as a use of a session, which ends when nobody is there any more.
     pub(crate) async fn still_member(&self, sign_in: &SignIn, ends: Ends) -> Result<Option<Member>, ListError> {
-        if let Self::Session(token) = self
-            && !sign_in.lives(token).await?
-        {
-            return Ok(None);
-        }
-        self.member(sign_in, ends).await
+        Ok(match self {
+            Self::Session(token) => sign_in.still_member(token, ends.peer).await?,
+            Self::ApiToken(token) => sign_in.member_of_token(token, ends.peer).await?,
+        })
     }
 }
 

@@ -254,9 +254,26 @@ impl SignIn {
     /// # Errors
     /// [`StoreError`] if the store fails.
     pub async fn member_of_session(&self, token: &Token, client: SocketAddr) -> Result<Option<Member>, StoreError> {
+        self.find_session(token, client, true).await
+    }
+
+    /// Who the holder of a session still is. Does not count as a use of it: a page that is only left open ends with its idle time.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    pub async fn still_member(&self, token: &Token, client: SocketAddr) -> Result<Option<Member>, StoreError> {
+        self.find_session(token, client, false).await
+    }
+
+    async fn find_session(
+        &self,
+        token: &Token,
+        client: SocketAddr,
+        counts_as_use: bool,
+    ) -> Result<Option<Member>, StoreError> {
         let hash = token.hash();
         let Some(session) = self.shared.store.web_session(hash, SESSION_IDLE).await? else { return Ok(None) };
-        if session.seen_at.after(TOUCH_INTERVAL) <= session.now {
+        if counts_as_use && session.seen_at.after(TOUCH_INTERVAL) <= session.now {
             self.shared.store.touch_web_session(hash).await?;
         }
         let right = Right::Session {
@@ -266,14 +283,6 @@ impl SignIn {
             expires_at: session.expires_at.0,
         };
         Ok(Member::new(Arc::clone(&self.shared), session.account, client, right))
-    }
-
-    /// Whether the session of a token lives. Does not count as a use of it: a page that is only left open ends with its idle time.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails.
-    pub async fn lives(&self, token: &Token) -> Result<bool, StoreError> {
-        Ok(self.shared.store.web_session(token.hash(), SESSION_IDLE).await?.is_some())
     }
 
     /// Who the holder of an API token is, if the token is good.

@@ -150,10 +150,10 @@ async fn a_session_is_new_at_each_sign_in_and_ends_on_the_server() {
     assert_eq!(alice.admin().err().map(|refused| refused.code()), Some("not-admin"));
 
     let mut ended = host.sign_in.changes().sign_ins();
-    assert!(host.sign_in.lives(&second.token).await.unwrap());
+    assert!(host.sign_in.still_member(&second.token, browser()).await.unwrap().is_some());
     assert!(host.sign_in.sign_out(&second.token, browser()).await.unwrap());
     ended.changed().await.unwrap();
-    assert!(!host.sign_in.lives(&second.token).await.unwrap());
+    assert!(host.sign_in.still_member(&second.token, browser()).await.unwrap().is_none());
     assert!(host.member(&second.token).await.is_none());
     assert!(!host.sign_in.sign_out(&second.token, browser()).await.unwrap());
 }
