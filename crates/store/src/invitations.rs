@@ -271,6 +271,10 @@ impl Store {
         };
         write_password(&mut tx, account.id, phc).await?;
         revoke_like(&mut tx, &invitation.kind).await?;
+        if account.is_admin {
+            // Now that one can sign in, whoever finds the printed link may not become another.
+            tx.execute("DELETE FROM invitations WHERE kind = $1", args![FIRST_ADMINISTRATOR]).await?;
+        }
         tx.execute("DELETE FROM invitations WHERE token_hash = $1", args![token]).await?;
         tx.commit().await?;
         Ok(AcceptedInvitation { invitation, account })

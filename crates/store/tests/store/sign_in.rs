@@ -239,8 +239,13 @@ async fn one_first_administrator_link_is_good_at_a_time(database: Database) {
     invite(&store, 2, first()).await.unwrap();
     invite(&store, 3, for_account(None, "plus")).await.unwrap();
     assert_eq!(store.invitation(hash(1)).await.unwrap(), None);
-    assert!(store.accept_invitation(hash(2), "root", "$one").await.unwrap().account.is_admin);
+    let root = store.accept_invitation(hash(2), "root", "$one").await.unwrap().account;
+    assert!(root.is_admin);
     invite(&store, 4, first()).await.unwrap();
+    invite(&store, 5, InvitationKind::PasswordReset { account: root }).await.unwrap();
+    store.accept_invitation(hash(5), "root", "$two").await.unwrap();
+    assert_eq!(store.invitation(hash(4)).await.unwrap(), None, "an administrator can sign in by another way now");
+    invite(&store, 6, first()).await.unwrap();
     assert_eq!(store.remove_first_administrator_invitations().await.unwrap(), 1);
     let left = store.list_invitations().await.unwrap();
     assert_eq!(left.len(), 1);
