@@ -154,7 +154,7 @@ impl AgentStore {
         };
         let users = users(&mut tx, R::KIND, id).await?;
         if !users.is_empty() {
-            return Err(RemoveRecordError::InUse { kind: R::KIND, name: saved.record.name().to_owned(), users });
+            return Err(RemoveRecordError::InUse { kind: R::KIND, name: saved.record.title().to_owned(), users });
         }
         tx.execute(R::DELETE, args![id]).await?;
         tx.commit().await?;

@@ -55,7 +55,7 @@ impl Table for JumpHost {
              port = excluded.port, profile_id = excluded.profile_id, enabled = excluded.enabled";
     const DELETE: &'static str = "DELETE FROM jump_hosts WHERE id = $1";
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

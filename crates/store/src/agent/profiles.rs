@@ -101,7 +101,7 @@ impl Table for Profile {
              jump_host_id = excluded.jump_host_id, jump_session_id = excluded.jump_session_id";
     const DELETE: &'static str = "DELETE FROM profiles WHERE id = $1";
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

@@ -140,7 +140,7 @@ pub trait Table: Clone + Send + Sync + Sized {
     const DELETE: &'static str;
 
     /// What people call it.
-    fn name(&self) -> &str;
+    fn title(&self) -> &str;
 
     /// The records without which it cannot be.
     fn references(&self) -> Vec<(RecordKind, &str)>;

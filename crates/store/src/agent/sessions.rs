@@ -80,7 +80,7 @@ impl Table for Session {
     /// Its forwards go with it.
     const DELETE: &'static str = "DELETE FROM sessions WHERE id = $1";
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 

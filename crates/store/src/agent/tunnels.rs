@@ -96,7 +96,7 @@ impl Table for Tunnel {
              jump_session_id = excluded.jump_session_id";
     const DELETE: &'static str = "DELETE FROM tunnels WHERE id = $1";
 
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
 
