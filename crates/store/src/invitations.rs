@@ -235,7 +235,7 @@ impl Store {
     /// [`StoreError`] if the database fails.
     pub async fn remove_first_administrator_invitations(&self) -> Result<u64, StoreError> {
         let mut tx = self.db.write(Durability::Synced, "revoke the first administrator's link").await?;
-        let removed = tx.execute("DELETE FROM invitations WHERE kind = $1", args![FIRST_ADMINISTRATOR]).await?;
+        let removed = revoke_first_administrator(&mut tx).await?;
         tx.commit().await?;
         Ok(removed)
     }
@@ -273,7 +273,7 @@ impl Store {
         revoke_like(&mut tx, &invitation.kind).await?;
         if account.is_admin {
             // Now that one can sign in, whoever finds the printed link may not become another.
-            tx.execute("DELETE FROM invitations WHERE kind = $1", args![FIRST_ADMINISTRATOR]).await?;
+            revoke_first_administrator(&mut tx).await?;
         }
         tx.execute("DELETE FROM invitations WHERE token_hash = $1", args![token]).await?;
         tx.commit().await?;
@@ -296,14 +296,17 @@ impl From<AddAccountError> for AcceptInvitationError {
 async fn revoke_like(tx: &mut Tx, kind: &InvitationKind) -> Result<(), StoreError> {
     match kind {
         InvitationKind::Account { .. } => return Ok(()),
-        InvitationKind::FirstAdministrator { .. } => {
-            tx.execute("DELETE FROM invitations WHERE kind = $1", args![FIRST_ADMINISTRATOR]).await?
-        }
+        InvitationKind::FirstAdministrator { .. } => revoke_first_administrator(tx).await?,
         InvitationKind::PasswordReset { account } => {
             tx.execute("DELETE FROM invitations WHERE account_id = $1", args![account.id]).await?
         }
     };
     Ok(())
+}
+
+/// Says how many links there were.
+async fn revoke_first_administrator(tx: &mut Tx) -> Result<u64, StoreError> {
+    tx.execute("DELETE FROM invitations WHERE kind = $1", args![FIRST_ADMINISTRATOR]).await
 }
 
 async fn invitation_of(tx: &mut Tx, token: TokenHash) -> Result<Option<Invitation>, StoreError> {
