@@ -56,8 +56,9 @@ pub enum TunnelWish {
 /// One tunnel.
 ///
 /// Hand in what happened with the `handle_` methods, then take wishes from [`poll_output`](Self::poll_output) until there are
-/// none; wake up at [`poll_timeout`](Self::poll_timeout) for [`handle_timeout`](Self::handle_timeout). Facts that come too
-/// late, about what was given up meanwhile, change nothing.
+/// none, before anything else is handed to a tunnel or to their pool: what the pool says may undo what a tunnel has yet to wish.
+/// Wake up at [`poll_timeout`](Self::poll_timeout) for [`handle_timeout`](Self::handle_timeout). Facts that come too late,
+/// about what was given up meanwhile, change nothing.
 #[derive(Debug)]
 pub struct Tunnel {
     kind: ForwardKind,

@@ -206,6 +206,7 @@ impl TestAgent {
 
     pub(crate) fn disturb(&mut self) {
         self.pool.handle_disturbance(self.now);
+        self.drain();
         self.tunnels.values_mut().for_each(|(tunnel, ..)| tunnel.handle_disturbance());
         self.drain();
     }
@@ -228,6 +229,7 @@ impl TestAgent {
 
     fn ring(&mut self) {
         self.pool.handle_timeout(self.now);
+        self.drain();
         let now = self.now;
         self.tunnels.values_mut().for_each(|(tunnel, ..)| tunnel.handle_timeout(now));
         self.drain();

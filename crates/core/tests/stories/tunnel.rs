@@ -311,6 +311,23 @@ fn a_connection_lost_while_a_port_is_waited_for_is_made_again() {
 }
 
 #[test]
+fn a_connection_dies_at_the_instant_its_port_is_asked_for_again() {
+    let mut agent = TestAgent::new();
+    (agent.forwards, agent.probes) = (World::Later, World::Later);
+    let share = agent.add(ForwardKind::Remote, ALWAYS, key("bastion"));
+    agent.start(share);
+    agent.finish_forward(share, false);
+    agent.advance(seconds(38));
+    agent.finish_forward(share, false);
+    // Silent for 30 seconds, unanswered for 10; and two seconds from the second refusal.
+    agent.advance(seconds(2));
+    assert!(agent.error(share).starts_with("Connection lost"), "{}", agent.error(share));
+    assert_eq!((agent.live.len(), agent.asked_forwards.len()), (0, 0));
+    agent.advance(seconds(1));
+    assert_eq!(agent.login_times.len(), 2);
+}
+
+#[test]
 fn a_refused_remote_forward_of_a_tunnel_that_is_not_to_reconnect_fails() {
     let mut agent = TestAgent::new();
     agent.forwards = World::No;
