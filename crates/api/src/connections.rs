@@ -1,22 +1,24 @@
 //! The TCP side of the web address: who may connect, how many at a time, and how long a peer may take.
 //!
 //! `axum::serve` waits for ever for the head of a request, so the loop is ours. Before a request is complete we know nothing of a
-//! peer, and a connection costs a descriptor that a forward would want: each bound here is for that.
+//! peer, and a connection costs a descriptor that a forward would want: each bound here is for that. Who gets a place is decided
+//! in [`places`].
 
-use std::collections::HashMap;
+mod places;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adit_core::Source;
 use adit_jumphost::config::AllowList;
 use adit_net::{listen, socket};
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +27,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
+
+use places::{AtWork, Place, Places};
 
 /// From accept, or from the last answer, to the end of the next request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -35,12 +39,6 @@ const STALL_TIME: Duration = Duration::from_secs(30);
 
 /// The largest head of a request: cookies and an OpenID provider's code take 4 KiB at most. The smallest that hyper allows is 8 KiB.
 const HEAD_SIZE: usize = 16 * 1024;
-
-/// A browser opens six connections to a host, and several people may sit behind one address.
-const PER_SOURCE: usize = 64;
-
-/// Some hundred people with a page open. Their event streams and these connections together stay a small part of the descriptors.
-const TOTAL: usize = 1_024;
 
 /// Where a connection ends; what a request was sent to, whatever it says of that itself.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +81,7 @@ fn admit(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    let place = if allow.permits(peer.ip()) { places.take(peer) } else { None };
+    let place = if allow.permits(peer.ip()) { places.take(peer.ip()) } else { None };
     match (place, stream.local_addr()) {
         (Some(place), Ok(local)) => {
             socket::set_nodelay(&stream);
@@ -96,11 +94,14 @@ fn admit(
     }
 }
 
-async fn connection(stream: TcpStream, ends: Ends, _place: Place, router: Router, stop: CancellationToken) {
-    let answer = service_fn(move |mut request: Request<Incoming>| {
+async fn connection(stream: TcpStream, ends: Ends, place: Place, router: Router, stop: CancellationToken) {
+    let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
-        let mut router = router.clone();
-        async move { Ok::<Response, Infallible>(router.call(request).await.unwrap_or_else(|never| match never {})) }
+        let (mut router, at_work) = (router.clone(), place.at_work());
+        async move {
+            let response: Response = router.call(request).await.unwrap_or_else(|never| match never {});
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _at_work: at_work }))
+        }
     });
     let mut serving = pin!(
         http1::Builder::new()
@@ -115,6 +116,8 @@ async fn connection(stream: TcpStream, ends: Ends, _place: Place, router: Router
             serving.as_mut().graceful_shutdown();
             serving.await
         }
+        // Nothing was asked here for a while, and somebody else wants the place.
+        () = place.taken() => return,
     };
     // Of a request nothing is told: its path may hold a secret.
     if let Err(error) = ended {
@@ -122,80 +125,25 @@ async fn connection(stream: TcpStream, ends: Ends, _place: Place, router: Router
     }
 }
 
-/// How many connections there are, and from where.
-#[derive(Debug, Clone, Default)]
-struct Places(Arc<Mutex<Counts>>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    total: usize,
-    by_source: HashMap<Source, usize>,
+/// An answer, whose connection is at work until it is sent: of an event stream that is its last event.
+struct Answer {
+    body: Body,
+    _at_work: AtWork,
 }
 
-/// A connection that is counted; dropped, it is not any more.
-#[derive(Debug)]
-struct Place {
-    places: Places,
-    source: Source,
-}
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
 
-impl Places {
-    /// A place, unless its source or all together have taken what there is.
-    fn take(&self, peer: SocketAddr) -> Option<Place> {
-        let source = Source::from(peer.ip());
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= TOTAL {
-            return None;
-        }
-        let held = counts.by_source.entry(source).or_default();
-        if *held >= PER_SOURCE {
-            return None;
-        }
-        *held += 1;
-        counts.total += 1;
-        drop(counts);
-        Some(Place { places: self.clone(), source })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total -= 1;
-        if let Some(held) = counts.by_source.get_mut(&self.source) {
-            *held -= 1;
-            if *held == 0 {
-                counts.by_source.remove(&self.source);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(number: usize) -> SocketAddr {
-        format!("10.{}.{}.1:5000", number / 256, number % 256).parse().unwrap()
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
     }
 
-    #[test]
-    fn a_source_has_its_bound_and_the_others_theirs() {
-        let places = Places::default();
-        let held: Vec<_> = (0..PER_SOURCE).map(|_| places.take(peer(1)).unwrap()).collect();
-        assert!(places.take(peer(1)).is_none());
-        assert!(places.take(peer(2)).is_some());
-        drop(held);
-        assert!(places.take(peer(1)).is_some());
-        assert!(places.0.lock().unwrap().by_source.is_empty(), "nobody is remembered who is gone");
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 
-    #[test]
-    fn all_together_have_a_bound() {
-        let places = Places::default();
-        let held: Vec<_> = (0..TOTAL).map(|number| places.take(peer(number)).unwrap()).collect();
-        assert!(places.take(peer(TOTAL)).is_none());
-        drop(held);
-        assert!(places.take(peer(TOTAL)).is_some());
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
 use crate::browser::raw;
+use crate::events;
 use crate::host::Host;
 
 /// The ten seconds that a head may take, and what a busy machine adds.
@@ -29,23 +31,32 @@ async fn a_head_that_never_ends_is_closed_after_ten_seconds() {
 }
 
 #[tokio::test]
-async fn an_address_gets_64_connections_and_then_a_reset() {
+async fn silent_connections_keep_nobody_out() {
     let host = Host::start().await;
-    let mut held = Vec::new();
-    for _ in 0..64 {
-        let mut stream = TcpStream::connect(host.web).await.unwrap();
-        // Answered, so it is counted by now.
-        stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        stream.read_u8().await.unwrap();
-        held.push(stream);
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(host.web).await.unwrap());
     }
-    let more = raw(host.web, b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-    assert!(more.is_none(), "{more:?}");
-    held.clear();
-    let answered = async {
-        while raw(host.web, b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.is_none() {}
-    };
-    timeout(HEAD_TIME, answered).await.expect("those that left make room");
+    let began = Instant::now();
+    let health = host.browser().get("/health").await;
+    assert_eq!(health.status, 200);
+    assert!(began.elapsed() < Duration::from_secs(5), "answered after {:?}", began.elapsed());
+    // An address has 64: the oldest were closed for the others.
+    for stream in &mut silent[..100] {
+        let closed = timeout(Duration::from_secs(5), stream.read_u8()).await;
+        assert!(closed.expect("closed before its head's time is over").is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_is_not_closed_for_others() {
+    let host = Host::start().await;
+    let mut stream = events::begun(&host.member("alice").await).await;
+    let held = join_all((0..100).map(|_| TcpStream::connect(host.web))).await;
+    assert_eq!(host.browser().get("/health").await.status, 200);
+    drop(held);
+    host.stopping.cancel();
+    assert_eq!(stream.event().await, None, "it ends when the server does, and with a last line");
 }
 
 #[tokio::test]

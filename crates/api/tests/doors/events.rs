@@ -15,7 +15,7 @@ use crate::host::{Host, PASSWORD};
 /// From the end of a session to the end of its streams.
 const PROMISED: Duration = Duration::from_secs(5);
 
-struct Stream(BufReader<TcpStream>);
+pub(crate) struct Stream(BufReader<TcpStream>);
 
 impl Stream {
     async fn open(browser: &Browser) -> Self {
@@ -33,7 +33,7 @@ impl Stream {
     }
 
     /// The next event; `None` at the end.
-    async fn event(&mut self) -> Option<(String, Value)> {
+    pub(crate) async fn event(&mut self) -> Option<(String, Value)> {
         let mut name = String::new();
         loop {
             let line = self.line().await?;
@@ -64,7 +64,7 @@ impl Stream {
     }
 }
 
-async fn begun(browser: &Browser) -> Stream {
+pub(crate) async fn begun(browser: &Browser) -> Stream {
     let mut stream = Stream::open(browser).await;
     assert_eq!(stream.event().await.unwrap().0, "me");
     assert_eq!(stream.event().await.unwrap().0, "tunnels");

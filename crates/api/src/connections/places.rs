@@ -1,0 +1,209 @@
+//! Who has a connection to the web address while they are scarce.
+//!
+//! A connection on which nothing is being answered has not said yet that it is worth anything: when there is no room, the one that
+//! has been so for longest goes, of the source that holds the most. So silent connections, however many, keep nobody out, and who
+//! opens them in numbers loses their own first.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use adit_core::Source;
+use tokio_util::sync::CancellationToken;
+
+/// A browser opens six connections to a host, and several people may sit behind one address.
+const PER_SOURCE: usize = 64;
+
+/// Some hundred people with a page open. Their event streams and these connections together stay a small part of the descriptors.
+const TOTAL: usize = 1_024;
+
+/// The places there are. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places(Arc<Mutex<Table>>);
+
+/// A connection's place; dropped, it is free.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Places,
+    id: u64,
+    taken: CancellationToken,
+}
+
+/// Something is being answered on a connection until this is dropped.
+#[derive(Debug)]
+pub(super) struct AtWork {
+    places: Places,
+    id: u64,
+}
+
+/// Who has which place. A few thousand rows at most are searched from end to end, in some microseconds.
+#[derive(Debug, Default)]
+struct Table {
+    held: HashMap<u64, Held>,
+    /// Counts what happens; a smaller number was earlier.
+    events: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    source: Source,
+    state: State,
+    taken: CancellationToken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Since then nothing has been asked.
+    Silent(u64),
+    Working,
+}
+
+impl Places {
+    /// A place for a peer of this address; `None` where all that could be taken from somebody is at work.
+    pub(super) fn take(&self, peer: IpAddr) -> Option<Place> {
+        let taken = CancellationToken::new();
+        let id = self.lock().take(Source::from(peer), taken.clone())?;
+        Some(Place { places: self.clone(), id, taken })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Something is being answered from now on.
+    pub(super) fn at_work(&self) -> AtWork {
+        self.places.lock().set(self.id, State::Working);
+        AtWork { places: self.places.clone(), id: self.id }
+    }
+
+    /// Waits until somebody else has the place.
+    pub(super) async fn taken(&self) {
+        self.taken.cancelled().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().held.remove(&self.id);
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let mut table = self.places.lock();
+        let now = table.next();
+        table.set(self.id, State::Silent(now));
+    }
+}
+
+impl Table {
+    fn take(&mut self, source: Source, taken: CancellationToken) -> Option<u64> {
+        if self.of(source) >= PER_SOURCE {
+            self.evict(Some(source))?;
+        } else if self.held.len() >= TOTAL {
+            self.evict(None)?;
+        }
+        let id = self.next();
+        self.held.insert(id, Held { source, state: State::Silent(id), taken });
+        Some(id)
+    }
+
+    /// Takes the place of the one that has been silent for longest: of this source, or of the one that holds the most.
+    fn evict(&mut self, source: Option<Source>) -> Option<()> {
+        let mut counts: HashMap<Source, usize> = HashMap::new();
+        self.held.values().for_each(|held| *counts.entry(held.source).or_default() += 1);
+        let silent = self.held.iter().filter_map(|(id, held)| match held.state {
+            State::Silent(since) if source.is_none_or(|source| source == held.source) => {
+                Some((counts.get(&held.source), std::cmp::Reverse(since), *id))
+            }
+            _ => None,
+        });
+        let (.., id) = silent.max()?;
+        self.held.remove(&id)?.taken.cancel();
+        Some(())
+    }
+
+    /// Nothing if the place is somebody else's by now.
+    fn set(&mut self, id: u64, state: State) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.state = state;
+        }
+    }
+
+    fn of(&self, source: Source) -> usize {
+        self.held.values().filter(|held| held.source == source).count()
+    }
+
+    fn next(&mut self) -> u64 {
+        self.events += 1;
+        self.events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: usize) -> IpAddr {
+        format!("10.{}.{}.1", number / 256, number % 256).parse().unwrap()
+    }
+
+    fn fill(places: &Places, count: usize, source: impl Fn(usize) -> usize) -> Vec<Place> {
+        (0..count).map(|number| places.take(peer(source(number))).unwrap()).collect()
+    }
+
+    fn lost(held: &[Place]) -> Vec<usize> {
+        (0..held.len()).filter(|at| held[*at].taken.is_cancelled()).collect()
+    }
+
+    #[test]
+    fn a_source_that_has_its_share_loses_what_was_silent_longest() {
+        let places = Places::default();
+        let held = fill(&places, PER_SOURCE, |_| 1);
+        let first = held[0].at_work();
+        let more = places.take(peer(1)).unwrap();
+        assert_eq!(lost(&held), [1], "the first one is at work");
+        drop(first);
+        let others = (places.take(peer(1)).unwrap(), places.take(peer(1)).unwrap());
+        assert_eq!(lost(&held), [1, 2, 3], "and was heard of last");
+        assert_eq!(places.lock().of(Source::from(peer(1))), PER_SOURCE);
+        drop((held, more, others));
+        assert!(places.lock().held.is_empty(), "nobody is remembered who is gone");
+    }
+
+    #[test]
+    fn where_all_are_at_work_a_newcomer_is_refused() {
+        let places = Places::default();
+        let held = fill(&places, PER_SOURCE, |_| 1);
+        let work: Vec<_> = held.iter().map(Place::at_work).collect();
+        assert!(places.take(peer(1)).is_none());
+        assert!(places.take(peer(2)).is_some());
+        drop(work);
+        assert!(places.take(peer(1)).is_some());
+    }
+
+    #[test]
+    fn when_there_is_no_room_whoever_holds_the_most_makes_some() {
+        let places = Places::default();
+        let one = places.take(peer(9_000)).unwrap();
+        let held = fill(&places, TOTAL - 1, |number| number / 60);
+        let newcomer = places.take(peer(9_001)).unwrap();
+        assert_eq!(lost(&held), [0], "the first of the first of those with 60");
+        assert!(!one.taken.is_cancelled() && !newcomer.taken.is_cancelled());
+        assert_eq!(places.lock().held.len(), TOTAL);
+    }
+
+    #[test]
+    fn what_ends_after_its_place_was_taken_changes_nothing() {
+        let places = Places::default();
+        let held = fill(&places, PER_SOURCE, |_| 1);
+        let next = places.take(peer(1)).unwrap();
+        assert_eq!(lost(&held), [0]);
+        drop(held[0].at_work());
+        drop(held);
+        assert_eq!(places.lock().held.len(), 1);
+        drop(next);
+    }
+}
