@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adit_jumphost::changes::Version;
-use adit_jumphost::member::{DirectoryEntry, DirectoryList, MeView, Overview, Tunnels, TunnelsView};
+use adit_jumphost::member::{MeView, Overview, Tunnels, TunnelsView};
 use adit_jumphost::signin::Member;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Extension;
@@ -127,6 +127,7 @@ struct Watch {
 /// What tells that there may be something new.
 struct Changes {
     directory: Version,
+    listing: Version,
     live: Version,
     sign_ins: Version,
     pace: Interval,
@@ -136,6 +137,7 @@ struct Changes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Directory,
+    Listing,
     Live,
     SignIns,
     Pace,
@@ -146,7 +148,6 @@ enum Cause {
 struct Told {
     me: Option<MeView>,
     tunnels: Option<TunnelsView>,
-    directory: Option<Vec<DirectoryEntry>>,
 }
 
 /// The session is over.
@@ -159,6 +160,7 @@ impl Watch {
         let hear = app.sign_in.changes();
         let changes = Changes {
             directory: hear.directory(),
+            listing: hear.listing(),
             live: hear.live(member.account_id()),
             sign_ins: hear.sign_ins(),
             pace,
@@ -202,25 +204,22 @@ impl Watch {
             let Some(member) = member else { return Ok(Err(SignedOut)) };
             (self.member, self.checked) = (member, Instant::now());
         }
-        if cause == Cause::Directory {
-            self.look_at_directory().await?;
+        match cause {
+            // Which of the registered ports are live stands there too.
+            Cause::Directory | Cause::Live => self.look_at_me().await?,
+            Cause::Listing => self.tell("directory", &Empty {}),
+            Cause::SignIns | Cause::Pace => {}
         }
         self.look_at_tunnels().await?;
         Ok(Ok(()))
     }
 
-    async fn look_at_directory(&mut self) -> Result<(), Failed> {
+    async fn look_at_me(&mut self) -> Result<(), Failed> {
         let me = self.member.call(Overview {}).await.map_err(Failed::from)?;
         if self.told.me.as_ref() != Some(&me) {
             self.tell("me", &me);
             self.told.me = Some(me);
         }
-        let directory = self.member.call(DirectoryList {}).await.map_err(Failed::from)?;
-        // Whoever begins to watch has just fetched it.
-        if self.told.directory.as_ref().is_some_and(|told| *told != directory) {
-            self.tell("directory", &Empty {});
-        }
-        self.told.directory = Some(directory);
         Ok(())
     }
 
@@ -248,6 +247,7 @@ impl Changes {
         let cause = tokio::select! {
             _ = self.sign_ins.changed() => Cause::SignIns,
             _ = self.directory.changed() => Cause::Directory,
+            _ = self.listing.changed() => Cause::Listing,
             _ = self.live.changed() => Cause::Live,
             _ = self.pace.tick() => Cause::Pace,
         };

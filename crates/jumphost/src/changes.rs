@@ -14,13 +14,21 @@ pub type Version = watch::Receiver<()>;
 #[derive(Debug)]
 pub struct Changes {
     live: Mutex<HashMap<AccountId, watch::Sender<()>>>,
+    forwards: watch::Sender<()>,
     directory: watch::Sender<()>,
+    listing: watch::Sender<()>,
     sign_ins: watch::Sender<()>,
 }
 
 impl Changes {
     pub(crate) fn new() -> Self {
-        Self { live: Mutex::default(), directory: watch::Sender::new(()), sign_ins: watch::Sender::new(()) }
+        Self {
+            live: Mutex::default(),
+            forwards: watch::Sender::new(()),
+            directory: watch::Sender::new(()),
+            listing: watch::Sender::new(()),
+            sign_ins: watch::Sender::new(()),
+        }
     }
 
     /// What is live of one account: a session or forward came, went or was refused.
@@ -38,6 +46,12 @@ impl Changes {
         self.directory.subscribe()
     }
 
+    /// The ports that members share with each other, and which of them are live.
+    #[must_use]
+    pub fn listing(&self) -> Version {
+        self.listing.subscribe()
+    }
+
     /// Somebody signed out, or lost the right to be signed in. Sessions whose time is over do not show here.
     #[must_use]
     pub fn sign_ins(&self) -> Version {
@@ -48,6 +62,26 @@ impl Changes {
         if let Some(sender) = self.lock().get(&account) {
             sender.send_replace(());
         }
+    }
+
+    /// A forward of this account came or went.
+    pub(crate) fn note_forward(&self, account: AccountId) {
+        self.note_live(account);
+        self.forwards.send_replace(());
+    }
+
+    /// Forwards of anybody.
+    pub(crate) fn forwards(&self) -> Version {
+        self.forwards.subscribe()
+    }
+
+    pub(crate) fn note_listing(&self) {
+        self.listing.send_replace(());
+    }
+
+    /// Whether nobody would hear of [`listing`](Self::listing).
+    pub(crate) fn is_listing_unwatched(&self) -> bool {
+        self.listing.receiver_count() == 0
     }
 
     pub(crate) fn note_directory(&self) {

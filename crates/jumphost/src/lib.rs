@@ -14,7 +14,7 @@
 //! | [`signin`] | who is at the dashboard: passwords, links, tokens, and the right they give |
 //! | [`member`] | what a member can do with what is theirs |
 //! | [`admin`] | what an administrator can do, also while no server runs |
-//! | [`changes`], `refusals`, `traffic` | what pages show of what is live and was lately |
+//! | [`changes`], `listing`, `refusals`, `traffic` | what pages show of what is live and was lately |
 //! | [`server`] | all of it together: build, run, drain |
 //!
 //! # A session and the rest
@@ -34,6 +34,7 @@ pub mod data_dir;
 pub mod directory;
 mod gate;
 mod listener;
+mod listing;
 pub mod member;
 pub mod metrics;
 mod ports;

@@ -22,6 +22,7 @@ pub use crate::signin::Member;
 pub use keys::{AddKey, ClaimKey, ClaimStatement, RemoveKey};
 pub use overview::{ConnectionView, HostKeyView, LimitsView, MeView, Overview, SuggestedPort};
 pub use password::{ChangePassword, ChangePasswordError};
+pub(crate) use ports::shared_ports;
 pub use ports::{
     ChangePort, ChangePortError, DirectoryEntry, DirectoryList, RegisterPort, RegisterPortError, RegisteredPortView,
     UnregisterPort,

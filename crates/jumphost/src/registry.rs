@@ -346,7 +346,7 @@ impl LiveSession {
         });
         lock(&self.forwards).push(Arc::clone(&forward));
         self.registry.metrics.forwards.inc();
-        self.registry.changes.note_live(self.account());
+        self.registry.changes.note_forward(self.account());
         ForwardPresence(forward)
     }
 
@@ -460,7 +460,7 @@ impl Drop for ForwardPresence {
     fn drop(&mut self) {
         lock(&self.0.session.forwards).retain(|forward| !Arc::ptr_eq(forward, &self.0));
         self.0.session.registry.metrics.forwards.dec();
-        self.0.session.registry.changes.note_live(self.0.session.account());
+        self.0.session.registry.changes.note_forward(self.0.session.account());
     }
 }
 

@@ -31,6 +31,7 @@ use crate::data_dir::{DataDir, DataDirError, control_socket};
 use crate::directory::Directory;
 use crate::gate::Gate;
 use crate::listener;
+use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::ports::Ports;
 use crate::refusals::Refusals;
@@ -311,6 +312,7 @@ impl JumpHost {
         self.background.spawn(async move { shared.directory.run(&shared.registry, stop).await });
         self.background.spawn(Arc::clone(&self.shared.ports).run(self.stop_background.clone()));
         self.background.spawn(Meter::new(Arc::clone(&self.shared)).run(self.stop_background.clone()));
+        self.background.spawn(Listing::new(Arc::clone(&self.shared)).run(self.stop_background.clone()));
         self.background.spawn(self.sign_in().run(self.stop_background.clone()));
         if let Some(listener) = self.ssh.take() {
             let shared = Arc::clone(&self.shared);

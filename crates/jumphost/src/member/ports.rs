@@ -1,6 +1,7 @@
 //! Registered ports: what a member keeps a note of, and what all members share of it. They bind nothing and stop nothing.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use adit_core::{AccountId, Port, PortRange};
 use adit_store::{AddPortError, NewPort, PortChange, RegisteredPort, RemovePortError, StoreError};
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 use super::{Member, MemberOperation};
 use crate::admin::{Fault, FaultKind, ListError, STORE_FAILED, escaped};
 use crate::audit::Fact;
+use crate::registry::LiveSession;
 use crate::shared::Shared;
 use crate::signin::scope::Scope;
 
@@ -199,7 +201,7 @@ impl MemberOperation for RegisterPort {
         };
         shared.audit.record(member.subject(), &Fact::PortRegistered { port, shared: stored.shared });
         shared.registry.changes().note_directory();
-        Ok(view(stored, &live_ports(shared)))
+        Ok(view(stored, &own_live_ports(member)))
     }
 }
 
@@ -223,7 +225,7 @@ impl MemberOperation for ChangePort {
         let fact = Fact::PortChanged { port: stored.port, shared: stored.shared };
         shared.audit.record(member.subject(), &fact);
         shared.registry.changes().note_directory();
-        Ok(view(stored, &live_ports(shared)))
+        Ok(view(stored, &own_live_ports(member)))
     }
 }
 
@@ -251,33 +253,41 @@ impl MemberOperation for DirectoryList {
     type Error = ListError;
 
     async fn run(self, member: &Member) -> Result<Vec<DirectoryEntry>, ListError> {
-        let shared = member.shared();
-        let (live, host) = (live_ports(shared), shared.about.forward_host());
-        let entries = shared.store.list_shared_ports().await?.into_iter().map(|entry| DirectoryEntry {
-            owner: entry.owner,
-            port: entry.port.port,
-            address: address(&host, entry.port.port),
-            description: escaped(&entry.port.description),
-            live: live.contains(&(AccountId(entry.port.account), entry.port.port)),
-        });
-        Ok(entries.collect())
+        Ok(shared_ports(member.shared()).await?)
     }
+}
+
+/// What all members share, and see of it.
+pub(crate) async fn shared_ports(shared: &Shared) -> Result<Vec<DirectoryEntry>, StoreError> {
+    let (live, host) = (live_ports(&shared.registry.list()), shared.about.forward_host());
+    let entries = shared.store.list_shared_ports().await?.into_iter().map(|entry| DirectoryEntry {
+        owner: entry.owner,
+        port: entry.port.port,
+        address: address(&host, entry.port.port),
+        description: escaped(&entry.port.description),
+        live: live.contains(&(AccountId(entry.port.account), entry.port.port)),
+    });
+    Ok(entries.collect())
 }
 
 /// A member's own notes, by port.
 pub(super) async fn registered_ports(member: &Member) -> Result<Vec<RegisteredPortView>, StoreError> {
-    let live = live_ports(member.shared());
+    let live = own_live_ports(member);
     let ports = member.shared().store.list_ports(member.account_id().0).await?;
     Ok(ports.into_iter().map(|port| view(port, &live)).collect())
 }
 
+fn own_live_ports(member: &Member) -> HashSet<(AccountId, u16)> {
+    live_ports(&member.shared().registry.of_account(member.account_id()))
+}
+
 /// Who has which port open now.
-fn live_ports(shared: &Shared) -> HashSet<(AccountId, u16)> {
-    let of_session = |session: &std::sync::Arc<crate::registry::LiveSession>| {
+fn live_ports(sessions: &[Arc<LiveSession>]) -> HashSet<(AccountId, u16)> {
+    let of_session = |session: &Arc<LiveSession>| {
         let account = session.login().identity.account_id;
         session.forwards().into_iter().map(move |forward| (account, forward.port().get()))
     };
-    shared.registry.list().iter().flat_map(of_session).collect()
+    sessions.iter().flat_map(of_session).collect()
 }
 
 fn view(stored: RegisteredPort, live: &HashSet<(AccountId, u16)>) -> RegisteredPortView {

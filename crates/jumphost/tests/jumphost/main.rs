@@ -8,6 +8,7 @@ mod client;
 mod dashboard;
 mod host;
 mod limits;
+mod listing;
 mod member;
 mod sessions;
 mod sign_in;
