@@ -15,7 +15,7 @@ use rust_embed::{Embed, EmbeddedFile};
 use crate::failure::Failure;
 
 #[derive(Embed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../web/dist"]
+#[folder = "../../web/dist"]
 #[allow_missing = true]
 struct Dist;
 
@@ -35,7 +35,7 @@ pub(crate) async fn serve(request: Request) -> Response {
         return Failure::not_found();
     }
     match path {
-        "" => page(request.headers()),
+        "" => page(Dist::get(INDEX), request.headers()),
         _ if path.starts_with("assets/") && !is_variant(path) => match Dist::get(path) {
             Some(file) => answer(path, file, request.headers(), FOR_EVER),
             None => Failure::not_found(),
@@ -44,8 +44,8 @@ pub(crate) async fn serve(request: Request) -> Response {
     }
 }
 
-fn page(headers: &HeaderMap) -> Response {
-    match Dist::get(INDEX) {
+fn page(index: Option<EmbeddedFile>, headers: &HeaderMap) -> Response {
+    match index {
         Some(file) => answer(INDEX, file, headers, ASK_AGAIN),
         None => {
             (StatusCode::SERVICE_UNAVAILABLE, [(CONTENT_TYPE, "text/plain; charset=utf-8")], NOT_BUILT).into_response()
@@ -124,6 +124,14 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn without_its_page_it_says_how_to_build_it() {
+        let answer = page(None, &HeaderMap::new());
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = axum::body::to_bytes(answer.into_body(), 4_096).await.unwrap();
+        assert!(text.starts_with(b"This adit was built without its page. `make page` builds"));
+    }
 
     #[test]
     fn a_coding_is_accepted_where_it_is_named_and_wanted() {

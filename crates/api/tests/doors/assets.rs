@@ -1,13 +1,16 @@
 //! The page: its files, or the word that it is not in this binary.
 
+use std::path::Path;
+
 use crate::host::Host;
 
 #[tokio::test]
 async fn the_page_is_there_or_says_how_to_build_it() {
     let host = Host::start().await;
     let answer = host.browser().get("/").await;
-    if answer.status == 503 {
-        assert!(answer.text().contains("make page"), "{}", answer.text());
+    // A machine without npm builds without it.
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")).exists() {
+        assert_eq!(answer.status, 503);
         return;
     }
     assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-cache")));
