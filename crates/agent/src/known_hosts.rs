@@ -1,7 +1,7 @@
 //! Which host keys are known: OpenSSH's `known_hosts` (sshd(8)), read and added to, and the verdict on a key that a server shows.
 //!
 //! A host whose key is known is expected to show one of its known keys, of whatever type: another one is a change, and a change is
-//! always refused. New types are learnt from servers that prove to hold them beside a known key ([`HostKeys::keeper`]).
+//! always refused. New types are learnt from servers that prove to hold them beside a known key (`HostKeys::keeper`).
 
 mod line;
 mod store;

@@ -112,6 +112,22 @@ impl AgentStore {
         list(&mut tx).await
     }
 
+    /// All records and the settings, as they were at one moment.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut tx = self.db.read("read the agent's records").await?;
+        Ok(Snapshot {
+            profiles: list(&mut tx).await?,
+            jump_hosts: list(&mut tx).await?,
+            sessions: list(&mut tx).await?,
+            tunnels: list(&mut tx).await?,
+            settings: settings::load(&mut tx).await?,
+        })
+    }
+
     /// Changes the fields of a record that `change` names, and leaves the others as they are; returns the record as it now
     /// is. `check` sees it before it is written, and may refuse.
     ///
@@ -195,6 +211,21 @@ impl AgentStore {
     pub async fn close(&self) {
         self.db.close().await;
     }
+}
+
+/// Everything the store holds, at one moment: what refers to another finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// All profiles, by name.
+    pub profiles: Vec<Saved<Profile>>,
+    /// All jump hosts, by name.
+    pub jump_hosts: Vec<Saved<JumpHost>>,
+    /// All sessions, by name.
+    pub sessions: Vec<Saved<Session>>,
+    /// All tunnels, by name.
+    pub tunnels: Vec<Saved<Tunnel>>,
+    /// The settings.
+    pub settings: Settings,
 }
 
 impl fmt::Debug for AgentStore {

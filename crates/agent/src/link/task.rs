@@ -32,6 +32,8 @@ const ROUNDS: u32 = 16;
 const ARRIVALS_PER_ROUND: usize = 16;
 /// Visitors that one remote forward may have here at a time: the server decides how many come, and each costs a descriptor.
 const MAX_VISITORS: usize = 1024;
+/// Events that are kept for signs of life: a lost one would be the death of the link.
+const PLACES_FOR_LIFE: usize = 8;
 /// Local targets being connected to at a time.
 const MAX_CONNECTING: usize = 128;
 
@@ -266,7 +268,7 @@ impl Task {
         match arrival {
             Arrival::Visitor(visitor) => {
                 let Visitor { mut stream, target, waiting, lane, .. } = *visitor;
-                self.tell(LinkEvent::Refused { lane, target, why: why.to_string() });
+                self.tell_refusal(lane, target, why.to_string());
                 match waiting {
                     Some(waiting) => {
                         waiting.tell_failed(ConnectFailure::from(&why), &stream);
@@ -350,7 +352,7 @@ impl Task {
             }
             Err(LocalFailure { lane, target, why }) => {
                 connection.refuse(channel, OpenFailureCode::ConnectFailed, &why.to_string())?;
-                self.tell(LinkEvent::Refused { lane, target, why: why.to_string() });
+                self.tell_refusal(lane, target, why.to_string());
             }
         }
         Ok(())
@@ -366,7 +368,7 @@ impl Task {
         let heard = self.transport.connection().last_heard();
         if self.probed.is_some_and(|asked| heard > asked) {
             self.probed = None;
-            self.tell(LinkEvent::Heard);
+            drop(self.events.try_send(LinkEvent::Heard));
         }
         Ok(true)
     }
@@ -489,9 +491,12 @@ impl Task {
         }
     }
 
-    /// Events beyond what its reader takes are dropped: a server must not be able to fill the memory with its refusals.
-    fn tell(&self, event: LinkEvent) {
-        drop(self.events.try_send(event));
+    /// Refusals beyond what their reader takes are dropped: a server must not be able to fill the memory with them. The last places
+    /// are for signs of life, which nobody asks for twice before the first is taken.
+    fn tell_refusal(&self, lane: LaneId, target: adit_core::Target, why: String) {
+        if self.events.capacity() > PLACES_FOR_LIFE {
+            drop(self.events.try_send(LinkEvent::Refused { lane, target, why }));
+        }
     }
 }
 

@@ -9,16 +9,31 @@
 //! | `health` | probes of accounts that may do little, and of a server that is frozen |
 //! | `bulk` | many flows at once, with new keys in between |
 //! | `corpus` | what the fuzzers begin with |
+//! | `pooling` | tunnels of an agent that share connections |
+//! | `ports` | local ports that are busy, and given back; remote ones that are held |
+//! | `life` | losses, pauses, and what ends them |
+//! | `traffic` | what tunnels carry, and who does not hold up whom |
+//! | `sessions` | tunnels that come and go with a session |
+//! | `following` | records that change while tunnels run, and restarts |
+//! | `secrets` | what profiles keep in the vault |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
 
 mod bulk;
 mod corpus;
 mod desk;
+mod following;
 mod forwards;
 mod health;
+mod home;
 mod host_keys;
 mod jumps;
+mod life;
 mod logins;
+mod pooling;
+mod ports;
+mod secrets;
 mod services;
+mod sessions;
 mod sshd;
+mod traffic;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adit_agent::link::Lane;
@@ -80,6 +81,42 @@ impl Service {
             let mut all = Vec::new();
             stream.read_to_end(&mut all).await?;
             stream.write_all(format!("{} bytes", all.len()).as_bytes()).await
+        })
+        .await
+    }
+
+    /// Sends as much as is taken, without end.
+    pub(crate) async fn flood() -> Service {
+        Self::start(|mut stream| async move {
+            loop {
+                stream.write_all(&[0; 65_536]).await?;
+            }
+        })
+        .await
+    }
+
+    /// Hangs up on whoever comes, and counts them.
+    pub(crate) async fn hang_up() -> (Service, Arc<AtomicUsize>) {
+        let callers = Arc::new(AtomicUsize::new(0));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (port, counted) = (listener.local_addr().unwrap().port(), callers.clone());
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                drop(stream);
+            }
+        });
+        (Service { port, task }, callers)
+    }
+
+    /// Says the same to every HTTP request.
+    pub(crate) async fn web() -> Service {
+        Self::start(|mut stream| async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await?);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nwelcome").await
         })
         .await
     }

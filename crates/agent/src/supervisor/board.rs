@@ -1,0 +1,114 @@
+//! What is to be seen of the agent, by whoever asks or watches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adit_core::{ForwardSpec, LoopbackAddress, RecordId, Setback, TunnelStatus};
+use adit_ssh::crypto::PublicKey;
+
+use crate::known_hosts::HostName;
+use crate::link::Traffic;
+
+/// The agent as it stands. Counters go on by themselves, in each tunnel's [`Traffic`]; everything else is as it was when the board
+/// was last written.
+#[derive(Debug, Clone, Default)]
+pub struct Board {
+    /// Every saved tunnel, and those of connected sessions (whose ids begin `session:`).
+    pub tunnels: BTreeMap<RecordId, TunnelView>,
+    /// Sessions that somebody connected, until they are disconnected.
+    pub sessions: BTreeMap<RecordId, SessionStatus>,
+    /// Hosts whose key nobody has judged yet, because of which a login failed.
+    pub strange_hosts: Vec<StrangeHost>,
+}
+
+/// A tunnel as it stands.
+#[derive(Debug, Clone)]
+pub struct TunnelView {
+    /// What people call it.
+    pub name: Arc<str>,
+    /// Whose it is, where it comes and goes with a session.
+    pub session: Option<RecordId>,
+    /// What it forwards.
+    pub forward: ForwardSpec,
+    /// Its SSH server's name or address.
+    pub via: Arc<str>,
+    /// How it is.
+    pub status: TunnelStatus,
+    /// What it carries and has carried, since the agent started.
+    pub traffic: Arc<Traffic>,
+    /// Why the last connection that did not reach its target did not. That is no fault of the tunnel, whose status it does not
+    /// change.
+    pub last_refusal: Option<Arc<str>>,
+}
+
+impl TunnelView {
+    /// Its short form: `L :8080 → intranet:80`, `D :1080 SOCKS5`, `R :8080 → localhost:80`.
+    pub fn spec(&self) -> String {
+        match &self.forward {
+            ForwardSpec::Remote { listen, target } if target.host() == LoopbackAddress::DEFAULT.to_string() => {
+                format!("R :{} → localhost:{}", listen.port.map_or(0, adit_core::Port::get), target.port())
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// For how long it has been connected; zero while it is not.
+    pub fn uptime(&self) -> Duration {
+        match self.status {
+            TunnelStatus::Connected { since, .. } => Instant::now().saturating_duration_since(since),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Which retry is waited for or under way; 0 where none is.
+    pub fn retry_count(&self) -> u32 {
+        match self.status {
+            TunnelStatus::Reconnecting { retry_count, .. } => retry_count,
+            TunnelStatus::Failed { last_error: Setback::GaveUp { retries, .. } } => retries,
+            _ => 0,
+        }
+    }
+
+    /// What went wrong, as long as it matters; a sentence.
+    pub fn last_error(&self) -> Option<String> {
+        self.status.last_error().map(Setback::to_string)
+    }
+}
+
+/// How a session stands that somebody connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionStatus {
+    /// Its login is under way.
+    Connecting,
+    /// It is connected.
+    Connected {
+        /// Since when.
+        since: Instant,
+    },
+    /// It is not, because of this. Its tunnels have ended with it.
+    Failed {
+        /// What happened.
+        last_error: Setback,
+    },
+}
+
+impl SessionStatus {
+    /// Its name in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected { .. } => "connected",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// A host that showed a key which nobody has judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrangeHost {
+    /// The host.
+    pub host: HostName,
+    /// The key it showed, and proved to hold.
+    pub key: PublicKey,
+}

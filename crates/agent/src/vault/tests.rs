@@ -1,0 +1,149 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn text(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}
+
+fn profile(id: &str) -> RecordId {
+    RecordId::from(id)
+}
+
+async fn password(vault: &Vault) -> Result<Option<Zeroizing<String>>, SecretError> {
+    vault.find(&profile("prof_1"), SecretKind::Password).await
+}
+
+/// A vault with one password in it.
+async fn vault() -> (TempDir, Vault) {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::at(&folder.path().join("data"));
+    vault.set(&profile("prof_1"), SecretKind::Password, text("open sesame")).await.unwrap();
+    (folder, vault)
+}
+
+fn files(folder: &TempDir) -> Vec<(String, u32, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder.path().join("data"))
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            (entry.file_name().into_string().unwrap(), mode, fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn secrets_outlive_the_process_and_are_told_apart() {
+    let (folder, vault) = vault().await;
+    vault.set(&profile("prof_1"), SecretKind::Passphrase, text("another")).await.unwrap();
+    vault.set(&profile("prof_2"), SecretKind::Password, text("")).await.unwrap();
+    let again = Vault::at(&folder.path().join("data"));
+    let find = async |id: &str, kind| again.find(&profile(id), kind).await.unwrap().map(|secret| secret.to_string());
+    assert_eq!(find("prof_1", SecretKind::Password).await.as_deref(), Some("open sesame"));
+    assert_eq!(find("prof_1", SecretKind::Passphrase).await.as_deref(), Some("another"));
+    assert_eq!(find("prof_2", SecretKind::Password).await.as_deref(), Some(""));
+    assert_eq!(find("prof_2", SecretKind::Passphrase).await, None);
+    vault.remove(&profile("prof_1"), SecretKind::Password).await.unwrap();
+    assert_eq!(find("prof_1", SecretKind::Password).await, None);
+    assert_eq!(find("prof_1", SecretKind::Passphrase).await.as_deref(), Some("another"));
+}
+
+#[tokio::test]
+async fn files_are_private_and_hold_nothing_in_the_open() {
+    let (folder, _vault) = vault().await;
+    let files = files(&folder);
+    let names: Vec<&str> = files.iter().map(|file| &*file.0).collect();
+    assert_eq!(names, ["secrets.key", "secrets.lock", "secrets.vault"], "no draft is left");
+    for (name, mode, content) in &files {
+        assert_eq!(*mode, 0o600, "{name}");
+        for secret in [&b"sesame"[..], b"prof_1"] {
+            assert!(!content.windows(secret.len()).any(|part| part == secret), "{name}");
+        }
+    }
+    let folder_mode = fs::metadata(folder.path().join("data")).unwrap().permissions().mode();
+    assert_eq!(folder_mode & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn one_changed_bit_anywhere_is_told_and_nothing_is_written_over() {
+    let (folder, vault) = vault().await;
+    let path = folder.path().join("data/secrets.vault");
+    let good = fs::read(&path).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        let refused = vault.set(&profile("prof_2"), SecretKind::Password, text("new")).await.unwrap_err();
+        assert!(matches!(refused, VaultError::Damaged(_) | VaultError::Locked), "{at}: {refused}");
+        assert!(password(&vault).await.is_err(), "{at}");
+        assert_eq!(fs::read(&path).unwrap(), bad);
+    }
+    fs::write(&path, &good[..good.len() - 1]).unwrap();
+    assert!(matches!(password(&vault).await, Err(SecretError::Failed(why)) if why.contains("damaged")));
+    fs::write(&path, &good).unwrap();
+    assert_eq!(password(&vault).await.unwrap().unwrap().as_str(), "open sesame");
+}
+
+#[tokio::test]
+async fn a_lost_key_is_told_and_no_other_is_made_in_its_place() {
+    let (folder, vault) = vault().await;
+    let key = folder.path().join("data/secrets.key");
+    let saved = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let refused = vault.set(&profile("prof_2"), SecretKind::Password, text("new")).await.unwrap_err();
+    assert!(matches!(refused, VaultError::NoKey(_)), "{refused}");
+    assert!(!key.exists());
+    fs::write(&key, saved).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = password(&vault).await.unwrap_err();
+    assert!(refused.to_string().contains("chmod 600"), "{refused}");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(password(&vault).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_passphrase_locks_until_it_is_said() {
+    let (folder, vault) = vault().await;
+    assert!(matches!(vault.set_passphrase(Some(text(""))).await, Err(VaultError::EmptyPassphrase)));
+    vault.set_passphrase(Some(text("correct horse"))).await.unwrap();
+    assert!(!vault.is_locked().await.unwrap(), "whoever set it need not say it again");
+    assert!(!folder.path().join("data/secrets.key").exists());
+    vault.set(&profile("prof_2"), SecretKind::Password, text("new")).await.unwrap();
+
+    let again = Vault::at(&folder.path().join("data"));
+    assert!(again.is_locked().await.unwrap());
+    assert_eq!(password(&again).await, Err(SecretError::Locked));
+    let refused = again.set(&profile("prof_3"), SecretKind::Password, text("new")).await.unwrap_err();
+    assert!(matches!(refused, VaultError::Locked), "{refused}");
+    assert!(matches!(again.unlock(text("wrong horse")).await, Err(VaultError::WrongPassphrase(_))));
+    again.unlock(text("correct horse")).await.unwrap();
+    assert_eq!(password(&again).await.unwrap().unwrap().as_str(), "open sesame");
+
+    again.set_passphrase(None).await.unwrap();
+    let without = Vault::at(&folder.path().join("data"));
+    assert!(!without.is_locked().await.unwrap());
+    assert!(without.find(&profile("prof_2"), SecretKind::Password).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn many_at_once_lose_nothing() {
+    let (_folder, vault) = vault().await;
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let vault = vault.clone();
+        writers.spawn(async move {
+            vault.set(&profile(&format!("many_{number}")), SecretKind::Password, text("x")).await.unwrap();
+        });
+    }
+    writers.join_all().await;
+    for number in 0..20 {
+        let found = vault.find(&profile(&format!("many_{number}")), SecretKind::Password).await;
+        assert!(found.unwrap().is_some(), "{number}");
+    }
+}
