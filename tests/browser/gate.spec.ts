@@ -2,12 +2,13 @@
 
 import { once } from "node:events";
 
+import { serve } from "./harness.ts";
 import { expect, PASSWORD, test } from "./story.ts";
 
 test("a foreign Host and a foreign Origin are 403 before anything else", async ({ host, member }) => {
   const alice = await member("alice");
-  const cookie = await alice.cookie();
-  expect((await host.ask("GET", "/api/v1/me", { cookie })).status).toBe(200);
+  const proof = await alice.proof();
+  expect((await host.ask("GET", "/api/v1/me", proof)).status).toBe(200);
   for (const [headers, code] of [
     [{ host: "evil.example" }, "foreign-host"],
     [{ host: `evil.example:${new URL(host.url).port}` }, "foreign-host"],
@@ -15,27 +16,58 @@ test("a foreign Host and a foreign Origin are 403 before anything else", async (
     [{ origin: "null" }, "foreign-origin"],
   ] as const) {
     for (const route of ["/", "/api/v1/sign-in", "/api/v1/me", "/api/v1/events"]) {
-      const answer = await host.ask("GET", route, { cookie, ...headers });
+      const answer = await host.ask("GET", route, { ...proof, ...headers });
       expect([answer.status, answer.body.code], `${JSON.stringify(headers)} ${route}`).toEqual([403, code]);
     }
   }
 });
 
+test("a member's service under the same host gets the cookie, and can do nothing with it", async ({ host, member }) => {
+  const [alice, mallory] = [await member("alice"), await member("mallory")];
+  const service = await serve("photos of the cat");
+  await mallory.saveKey();
+  await mallory.forward(18080, service.port);
+  const visit = await alice.page.context().newPage();
+  await visit.goto(`http://${host.address}:18080/`);
+  await expect(visit.getByText("photos of the cat")).toBeVisible();
+  expect(await visit.evaluate(() => localStorage.length)).toBe(0);
+
+  // Browsers know no ports when they send cookies (RFC 6265 §8.5).
+  const cookie = await alice.cookie();
+  expect(service.cookies).toContain(cookie);
+  const ask = async (method: string, route: string, headers: Record<string, string> = {}) => {
+    const { status, body } = await host.ask(method, `/api/v1${route}`, { cookie, ...headers });
+    return [status, body.code];
+  };
+  for (const route of ["/session", "/me", "/me/tunnels", "/events"]) {
+    expect(await ask("GET", route), route).toEqual([401, "signed-out"]);
+    // Mallory has a key, but to another session.
+    expect(await ask("GET", route, { "x-csrf-token": await mallory.key() }), route).toEqual([401, "signed-out"]);
+  }
+  expect(await ask("DELETE", "/session", { origin: host.url })).toEqual([403, "csrf"]);
+  expect(await ask("DELETE", "/session", { origin: `http://${host.address}:18080` })).toEqual([403, "foreign-origin"]);
+  expect((await ask("DELETE", "/session"))[0]).toBe(403);
+  expect((await alice.call("GET", "/me")).body.account).toBe("alice");
+  // Nobody is told the key again.
+  expect((await alice.call("GET", "/session")).body.csrf ?? null).toBeNull();
+  service.stop();
+});
+
 test("a change without its CSRF token, or without an origin, is 403", async ({ host, member }) => {
   const alice = await member("alice");
   const cookie = await alice.cookie();
-  const { body: session } = await host.ask("GET", "/api/v1/session", { cookie });
+  const key = await alice.key();
   const port = { port: 10080, description: "", shared: false };
   const change = async (headers: Record<string, string>) => {
     const { status, body } = await host.ask("POST", "/api/v1/me/ports", { cookie, ...headers }, port);
     return [status, body.code];
   };
   expect(await change({ origin: host.url })).toEqual([403, "csrf"]);
-  expect(await change({ origin: host.url, "x-csrf-token": "0".repeat(session.csrf.length) })).toEqual([403, "csrf"]);
-  expect((await change({ "x-csrf-token": session.csrf }))[0]).toBe(403);
-  expect((await change({ origin: "http://evil.example", "x-csrf-token": session.csrf }))[0]).toBe(403);
+  expect(await change({ origin: host.url, "x-csrf-token": "0".repeat(key.length) })).toEqual([403, "csrf"]);
+  expect((await change({ "x-csrf-token": key }))[0]).toBe(403);
+  expect((await change({ origin: "http://evil.example", "x-csrf-token": key }))[0]).toBe(403);
   // And with both it works, so it was for them.
-  expect((await change({ origin: host.url, "x-csrf-token": session.csrf }))[0]).toBe(201);
+  expect((await change({ origin: host.url, "x-csrf-token": key }))[0]).toBe(201);
 });
 
 test("ten bad passwords, then a wait that the page counts down", async ({ host, member, stranger }) => {
@@ -79,8 +111,9 @@ test("a session that was there before the sign-in is replaced", async ({ host, m
     const [given] = answer.headers["set-cookie"]?.[0]?.split(";") ?? [];
     expect(given).toMatch(/=.{20,}/);
     expect(given).not.toBe(cookie);
-    expect((await host.ask("GET", "/api/v1/me", { cookie: given })).body.account).toBe("alice");
-    expect((await host.ask("GET", "/api/v1/me", { cookie })).body.account).not.toBe("alice");
+    const key = { "x-csrf-token": answer.body.csrf };
+    expect((await host.ask("GET", "/api/v1/me", { cookie: given, ...key })).body.account).toBe("alice");
+    expect((await host.ask("GET", "/api/v1/me", { cookie, ...key })).status).toBe(401);
   }
   await expect(alice.page.getByRole("heading", { level: 1 })).toBeVisible();
 });
@@ -94,8 +127,8 @@ test("the cookie is out of reach of scripts and other sites", async ({ member })
 
 test("sign-out ends the session on the server, and its events within 5 s", async ({ host, member }) => {
   const alice = await member("alice");
-  const cookie = await alice.cookie();
-  const events = await host.open("GET", "/api/v1/events", { cookie });
+  const proof = await alice.proof();
+  const events = await host.open("GET", "/api/v1/events", proof);
   expect(events.statusCode).toBe(200);
   let heard = "";
   events.on("data", (piece) => (heard += piece));
@@ -106,8 +139,9 @@ test("sign-out ends the session on the server, and its events within 5 s", async
   await alice.page.getByRole("button", { name: "Sign out" }).click();
   await expect(alice.page.getByRole("heading", { name: "Sign in" })).toBeVisible();
   const out = Date.now();
-  expect((await host.ask("GET", "/api/v1/me", { cookie })).status).toBe(401);
+  expect((await host.ask("GET", "/api/v1/me", proof)).status).toBe(401);
   await expect.poll(() => heard, { timeout: 5_000 }).toContain("event: signed-out");
   expect((await ended) - out).toBeLessThan(5_000);
   expect(await alice.page.context().cookies()).toEqual([]);
+  expect(await alice.page.evaluate(() => localStorage.getItem("adit.session-key"))).toBeNull();
 });

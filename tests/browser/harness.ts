@@ -222,15 +222,19 @@ export class Machine {
   }
 }
 
-/** A web service that answers every request with the same text. */
-export async function serve(body: string): Promise<{ port: number; stop: () => void }> {
-  const server = http.createServer((_, response) => response.end(body));
+/** A web service that answers every request with the same text, and keeps the cookies it was sent. */
+export async function serve(body: string): Promise<{ port: number; cookies: string[]; stop: () => void }> {
+  const cookies: string[] = [];
+  const server = http.createServer(({ headers }, response) => {
+    if (headers.cookie !== undefined) cookies.push(headers.cookie);
+    response.end(body);
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const stop = () => {
     server.closeAllConnections();
     server.close();
   };
-  return { port: (server.address() as net.AddressInfo).port, stop };
+  return { port: (server.address() as net.AddressInfo).port, cookies, stop };
 }
 
 /**

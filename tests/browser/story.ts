@@ -64,13 +64,12 @@ export class Person {
     return ssh;
   }
 
-  /** A request as a script of the page would make it: with its cookie, its origin and its CSRF token. */
+  /** A request as a script of the page would make it: with its cookie, its origin and the key of its session. */
   async call(method: string, route: string, body?: unknown): Promise<{ status: number; body: any }> {
     return this.page.evaluate(
       async ({ method, route, body }) => {
-        const session = await fetch("/api/v1/session");
-        const headers: Record<string, string> = { "content-type": "application/json" };
-        if (session.ok) headers["x-csrf-token"] = (await session.json()).csrf;
+        const key = localStorage.getItem("adit.session-key");
+        const headers = { "content-type": "application/json", ...(key === null ? {} : { "x-csrf-token": key }) };
         const answer = await fetch(`/api/v1${route}`, { method, headers, body: JSON.stringify(body) });
         return { status: answer.status, body: await answer.json().catch(() => null) };
       },
@@ -83,6 +82,18 @@ export class Person {
     const [cookie, ...others] = await this.page.context().cookies();
     if (!cookie || others.length > 0) throw new Error("the session is one cookie");
     return `${cookie.name}=${cookie.value}`;
+  }
+
+  /** The key of the session, which the page keeps for its own origin. */
+  async key(): Promise<string> {
+    const key = await this.page.evaluate(() => localStorage.getItem("adit.session-key"));
+    if (key === null) throw new Error("the page has no key");
+    return key;
+  }
+
+  /** Both halves of the session, as the headers that say who asks. */
+  async proof(): Promise<{ cookie: string; "x-csrf-token": string }> {
+    return { cookie: await this.cookie(), "x-csrf-token": await this.key() };
   }
 }
 

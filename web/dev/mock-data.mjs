@@ -123,11 +123,15 @@ export function beginning(now) {
     audit: Array.from({ length: 240 }, (_, index) => auditEntry(240 - index, now)),
     settings: [
       setting('ssh', '10.255.9.241:2222', 'file', 'Where SSH clients log in.'),
-      setting('forward_address', '10.255.9.241', 'file', 'Where visitors connect.'),
-      setting('ports', '10000-60000', 'default', 'Which ports members may use.'),
-      setting('takeover', 'probe', 'default', 'What happens when a member returns while the old session still holds the port.'),
-      setting('web', '127.0.0.1:8022', 'flag', 'Where this page is.'),
-      setting('allow_networks', '10.0.0.0/8', 'environment', 'Who may connect at all.'),
+      setting('web', '127.0.0.1:8022', 'flag', 'Where the dashboard, /health and /metrics answer.'),
+      setting('web_url', '', 'default', "The dashboard's address for people, behind a reverse proxy."),
+      setting('forward_address', '10.255.9.241', 'file', 'The address where forwarded ports listen.'),
+      setting('ports', '10000-60000', 'default', 'The ports that clients may ask for.'),
+      setting('allow_networks', '10.0.0.0/8', 'environment', 'The networks that may connect; none named: all.'),
+      setting('rekey_bytes', '1073741824', 'default', 'New session keys after so many bytes.'),
+      setting('takeover', 'probe', 'default', "Whether a newer session gets its account's port."),
+      setting('audit_keep', '7776000s', 'default', 'How long the audit log is kept; 0 is for ever.'),
+      setting('limits.bandwidth_to_visitors', '12500000', 'file', 'Bytes per second from the services of an account to visitors; 0 is no limit.'),
     ],
   };
 }
@@ -151,7 +155,7 @@ function tunnel(id, port, fingerprint, label, version, since) {
   return {
     session: id,
     port,
-    listen: `10.255.9.241:${port}`,
+    listen: '10.255.9.241',
     asked: 'localhost',
     fingerprint,
     label,

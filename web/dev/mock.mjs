@@ -3,18 +3,19 @@
  * not its rules: those are tested against the real binary.
  *
  * Sign in as `alice` (administrator, everything filled) or `nina` (new, nothing yet); any password of 12 characters. `wrong` as
- * the password is refused, `wait` answers 429. The links `#/invite/new`, `#/invite/first` and `#/invite/reset` work. Each sign-in
+ * the password is refused, `wait` answers 429; the provider signs in as `alice`. The links `#/invite/new`, `#/invite/first` and `#/invite/reset` work. Each sign-in
  * gets a world of its own, so that tests may run beside each other.
  */
 
+import { unknownTo } from './contract.mjs';
 import { beginning, traffic } from './mock-data.mjs';
 
 /** @typedef {import('node:http').IncomingMessage} Request */
 /** @typedef {import('node:http').ServerResponse} Response */
 /** @typedef {ReturnType<typeof beginning>} Data */
 /** @typedef {{ me: any, tunnels: any[], refusals: any[], tokens: any[] }} Person */
-/** @typedef {{ name: string, data: Data, person: Person, streams: Set<Response> }} World */
-/** @typedef {{ status: number, body?: unknown, headers?: Record<string, string> }} Answer */
+/** @typedef {{ name: string, key: string, data: Data, person: Person, streams: Set<Response> }} World */
+/** `text` is a body that is no JSON. @typedef {{ status: number, body?: unknown, text?: string, headers?: Record<string, string> }} Answer */
 
 const DAY = 86_400_000;
 
@@ -54,12 +55,17 @@ export function mockApi() {
     }
   }, 1_000).unref();
 
+  // What keeps a stream alive through proxies, and tells the page that it is.
+  setInterval(() => {
+    for (const world of worlds.values()) for (const stream of world.streams) stream.write(': still here\n\n');
+  }, 15_000).unref();
+
   /** @param {World} world */
   const sessionView = ({ name, person }) => ({
     account: name,
     tier: 'community',
     admin: person.me.admin,
-    csrf: `csrf-of-${name}`,
+    csrf: /** @type {string | null} */ (null),
     expires_at: Date.now() + DAY,
     via: 'password',
   });
@@ -70,11 +76,12 @@ export function mockApi() {
     const person = data.people.get(name);
     if (!person) throw new Refused(401, 'bad-credentials', 'The account or the password is not right. Try again.');
     const cookie = `mock-${(nextId += 1)}`;
-    const world = { name, data, person, streams: new Set() };
+    const world = { name, key: `key-${nextId}`, data, person, streams: new Set() };
     worlds.set(cookie, world);
     return {
       status: 200,
-      body: sessionView(world),
+      // Told this once: who has only the cookie must not learn it.
+      body: { ...sessionView(world), csrf: world.key },
       headers: { 'set-cookie': `adit-session=${cookie}; Path=/; HttpOnly; SameSite=Strict` },
     };
   };
@@ -119,6 +126,11 @@ export function mockApi() {
       }
       case 'POST invitation/accept':
         return begin('nina');
+      case 'GET oidc/start': {
+        const { body, headers } = begin('alice');
+        const { csrf } = /** @type {{ csrf: string }} */ (body);
+        return { status: 303, headers: { ...headers, location: `/#/signed-in?key=${csrf}` } };
+      }
       default:
         return null;
     }
@@ -202,7 +214,7 @@ export function mockApi() {
       case 'GET me/tokens':
         return { status: 200, body: tokens };
       case 'POST me/tokens': {
-        const token = { id: String((nextId += 1)), name: body.name, scopes: body.scopes, created_at: Date.now(), expires_at: null, last_used_at: null };
+        const token = { id: String((nextId += 1)), name: body.name, scopes: body.scopes, created_at: Date.now(), expires_at: Date.now() + (body.expires_in_ms ?? 90 * DAY), last_used_at: null };
         tokens.push(token);
         return { status: 201, body: { ...token, token: 'adit_k3yAbCdEfGhIjKlMnOpQrStUvWxYz0123456789' } };
       }
@@ -251,6 +263,7 @@ export function mockApi() {
         data.tiers = data.tiers.filter((tier) => tier.name !== id);
         return { status: 204 };
       case 'GET sessions':
+        for (const session of data.sessions) session.bytes_out += 1_000_000;
         return { status: 200, body: { ...page(data.sessions, query), forwards: 1_021, visitors: 1_500, at: Date.now() } };
       case 'DELETE sessions/…':
         data.sessions = data.sessions.filter((session) => session.id !== Number(id));
@@ -267,6 +280,8 @@ export function mockApi() {
         const kinds = ['forward-opened', 'forward-refused', 'login-accepted', 'session-ended'];
         return { status: 200, body: { items, kinds, next: wanted.length > 50 ? (items.at(-1)?.id ?? null) : null } };
       }
+      case 'GET audit.csv':
+        return { status: 200, text: 'at,kind,account\n', headers: { 'content-type': 'text/csv' } };
       case 'GET health':
         return {
           status: 200,
@@ -297,11 +312,14 @@ export function mockApi() {
     const cookie = /adit-session=([^;]+)/.exec(request.headers.cookie ?? '')?.[1] ?? '';
     try {
       const body = await read(request);
+      const unknown = unknownTo(method, path, url.searchParams, body);
+      if (unknown) throw new Refused(400, 'bad-request', `the server does not know ${unknown}`);
       const open = anybody(method, path, body);
       if (open) return send(response, open);
       const world = worlds.get(cookie);
       if (!world) throw new Refused(401, 'signed-out', 'sign in first');
-      if (method !== 'GET' && request.headers['x-csrf-token'] !== `csrf-of-${world.name}`) {
+      if (request.headers['x-csrf-token'] !== world.key) {
+        if (method === 'GET') throw new Refused(401, 'signed-out', 'sign in first');
         throw new Refused(403, 'csrf', 'the request is not from this page');
       }
       if (path[0] === 'events') return stream(world, request, response);
@@ -332,5 +350,5 @@ async function read(request) {
 /** @param {Response} response @param {Answer} answer */
 function send(response, answer) {
   response.writeHead(answer.status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...answer.headers });
-  response.end(answer.body === undefined ? '' : JSON.stringify(answer.body));
+  response.end(answer.text ?? (answer.body === undefined ? '' : JSON.stringify(answer.body)));
 }

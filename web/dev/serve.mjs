@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { mockApi } from './mock.mjs';
+import { POLICY } from './policy.mjs';
 
 const PORT = Number(process.env.PORT ?? 4173);
 const DIST = fileURLToPath(new URL('../dist', import.meta.url));
@@ -15,21 +16,6 @@ const TYPES = {
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
 };
-
-/** The strictest the page works under. Svelte builds its templates through a policy of its own, which has that name. */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "font-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  'trusted-types svelte-trusted-html',
-].join('; ');
 
 const api = mockApi();
 

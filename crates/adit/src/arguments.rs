@@ -170,7 +170,7 @@ pub(crate) struct InviteArguments {
     /// It may administer the jump host
     #[arg(long)]
     pub(crate) admin: bool,
-    /// How long the link is good [default: 7d]
+    /// How long the link is good, 30d at most [default: 7d]
     #[arg(long, value_name = "DURATION")]
     pub(crate) expires: Option<String>,
 }

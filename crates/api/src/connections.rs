@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adit_jumphost::config::AllowList;
+use adit_jumphost::config::{AllowList, Networks};
 use adit_net::{listen, socket};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -50,8 +50,15 @@ pub(crate) struct Ends {
 }
 
 /// Accepts and serves until `stop`; requests under way are answered.
-pub(crate) async fn serve(listener: TcpListener, allow: AllowList, router: Router, stop: CancellationToken) {
-    let (places, tasks) = (Places::default(), TaskTracker::new());
+/// `proxies` stand for many people each.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    allow: AllowList,
+    proxies: Networks,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let (places, tasks) = (Places::new(proxies), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

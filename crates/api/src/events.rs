@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use axum::extract::State;
 use axum::http::{HeaderName, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::unfold;
+use futures_util::stream::{Stream, unfold};
 use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
-use crate::connections::Ends;
 use crate::failure::{Failure, Refusal};
+use crate::gate::Passed;
 use crate::gate::caller::{Credential, SignedIn};
 use crate::web::App;
 
@@ -32,10 +33,10 @@ const PER_SESSION: usize = 8;
 
 /// A change is told after this time, together with what came meanwhile: a client that opens 20 forwards is one change. We promise
 /// 500 ms.
-const SETTLE: Duration = Duration::from_millis(200);
+pub(crate) const SETTLE: Duration = Duration::from_millis(200);
 
 /// The pace of moving bytes.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session that ends by its time alone tells nobody, so it is looked for. We promise 5 s.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -61,9 +62,8 @@ struct Place {
 
 impl Streams {
     fn take(&self, credential: &Credential) -> Option<Place> {
-        let (Credential::Session(token) | Credential::ApiToken(token)) = credential;
         let mut session = SessionKey::default();
-        session.copy_from_slice(digest(&SHA256, token.as_str().as_bytes()).as_ref());
+        session.copy_from_slice(digest(&SHA256, credential.token().as_str().as_bytes()).as_ref());
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = held.entry(session).or_default();
         if *held >= PER_SESSION {
@@ -93,26 +93,31 @@ impl Drop for Place {
 )]
 pub(crate) async fn stream(
     State(app): State<App>,
-    Extension(ends): Extension<Ends>,
+    Extension(Passed { client, .. }): Extension<Passed>,
     SignedIn { member, credential }: SignedIn,
 ) -> Result<Response, Refusal> {
     let place = app.streams.take(&credential).ok_or_else(|| {
         let told = format!("this session has {PER_SESSION} event streams already; close one");
         Refusal::new(StatusCode::TOO_MANY_REQUESTS, told, "too-many-streams")
     })?;
-    let watch = Watch::new(app, ends, member, credential, place);
+    let watch = Watch::new(app, client, member, credential, place);
     let events = unfold(watch, async |mut watch| {
         let event = watch.next().await?;
         Some((Ok::<_, Infallible>(event), watch))
     });
+    Ok(answer(events))
+}
+
+/// Hands on events as the peer takes them, and a comment where there was none for a while.
+pub(crate) fn answer(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(COMMENT_INTERVAL));
-    Ok(([NO_BUFFERING], sse).into_response())
+    ([NO_BUFFERING], sse).into_response()
 }
 
 /// One page that watches.
 struct Watch {
     app: App,
-    ends: Ends,
+    client: SocketAddr,
     member: Member,
     credential: Credential,
     changes: Changes,
@@ -154,7 +159,7 @@ struct Told {
 struct SignedOut;
 
 impl Watch {
-    fn new(app: App, ends: Ends, member: Member, credential: Credential, place: Place) -> Self {
+    fn new(app: App, client: SocketAddr, member: Member, credential: Credential, place: Place) -> Self {
         let mut pace = interval(LOOK_INTERVAL);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hear = app.sign_in.changes();
@@ -166,7 +171,7 @@ impl Watch {
             pace,
         };
         let (told, waiting, checked) = (Told::default(), VecDeque::new(), Instant::now());
-        Self { app, ends, member, credential, changes, told, waiting, checked, over: false, _place: place }
+        Self { app, client, member, credential, changes, told, waiting, checked, over: false, _place: place }
     }
 
     /// The next event; `None` ends the stream. Dropped while it waits, it has lost nothing.
@@ -200,7 +205,7 @@ impl Watch {
 
     async fn look(&mut self, cause: Cause) -> Result<Result<(), SignedOut>, Failed> {
         if cause != Cause::Pace || self.checked.elapsed() >= CHECK_INTERVAL {
-            let member = self.credential.still_member(&self.app.sign_in, self.ends).await.map_err(|_| Failed)?;
+            let member = self.credential.still_member(&self.app.sign_in, self.client).await.map_err(|_| Failed)?;
             let Some(member) = member else { return Ok(Err(SignedOut)) };
             (self.member, self.checked) = (member, Instant::now());
         }

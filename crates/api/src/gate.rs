@@ -5,18 +5,22 @@
 //! | [`origin`] | which `Host` and `Origin` are ours |
 //! | [`caller`] | who asks, as a type that a handler names: a visitor, somebody signed in, an administrator |
 //! | [`cookie`] | the browser's cookies |
+//! | `client` | where a request comes from, if a trusted proxy stands before us |
 //! | [`question`] | what a request brings along, bounded in size and time |
 //!
 //! Only `/health` and `/metrics` stand outside of it, with its headers alone: a load balancer and Prometheus come by whatever name
 //! or address they were given, and what they read names nobody.
 
 pub(crate) mod caller;
+mod client;
 pub(crate) mod cookie;
 pub(crate) mod origin;
 pub(crate) mod question;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use adit_jumphost::config::Networks;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{
@@ -28,7 +32,6 @@ use axum::response::{IntoResponse, Response};
 
 use crate::connections::Ends;
 use crate::failure::Refusal;
-use crate::rest::oidc;
 use origin::{Foreign, Origin, OwnOrigins};
 
 /// What goes with every answer.
@@ -41,9 +44,11 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(NO_FEATURES)),
 ];
 
-/// The page is made of its own files and talks to its own server.
+/// The page is made of its own files and talks to its own server. Text becomes markup in one place only, where Svelte makes an
+/// element from the page's own templates (Trusted Types).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types svelte-trusted-html";
 
 /// What the page does not need, and a script that should not be there might; copying to the clipboard it needs.
 const NO_FEATURES: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
@@ -61,28 +66,52 @@ pub(crate) struct Gate(Arc<Rules>);
 struct Rules {
     own: OwnOrigins,
     only_tls: bool,
+    trusted_proxies: Networks,
+    is_open_to_other_sites: fn(&str) -> bool,
 }
 
-/// What the gate found: the one of our origins that a request was sent to.
+/// What the gate found of a request.
 #[derive(Debug, Clone)]
-pub(crate) struct Passed(pub(crate) Origin);
+pub(crate) struct Passed {
+    /// The one of our origins that it was sent to.
+    pub(crate) origin: Origin,
+    /// Where it comes from: the peer, or whom a trusted proxy names.
+    pub(crate) client: SocketAddr,
+}
 
 impl Gate {
-    /// `only_tls`: people's browsers are to use the address over TLS from now on.
-    pub(crate) fn new(own: OwnOrigins, only_tls: bool) -> Self {
-        Self(Arc::new(Rules { own, only_tls }))
+    /// `only_tls`: people's browsers are to use the address over TLS from now on. `is_open_to_other_sites`: paths to which pages
+    /// of other sites may link.
+    pub(crate) fn new(
+        own: OwnOrigins,
+        only_tls: bool,
+        trusted_proxies: Networks,
+        is_open_to_other_sites: fn(&str) -> bool,
+    ) -> Self {
+        Self(Arc::new(Rules { own, only_tls, trusted_proxies, is_open_to_other_sites }))
     }
 }
 
 /// Lets a request through that was meant for us.
 pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     match gate.check(&request) {
-        Ok(origin) => {
-            request.extensions_mut().insert(Passed(origin));
+        Ok(passed) => {
+            request.extensions_mut().insert(passed);
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(foreign) => refuse(foreign).into_response(),
     }
+}
+
+fn refuse(foreign: Foreign) -> Refusal {
+    let (told, code) = match foreign {
+        Foreign::Host => (
+            "this server is not known by that name; use the address it printed at its start, or add the name to web_hosts",
+            "foreign-host",
+        ),
+        Foreign::Origin => ("a page of another site may not ask this server", "foreign-origin"),
+    };
+    Refusal::new(StatusCode::FORBIDDEN, told, code)
 }
 
 /// Adds what goes with every answer.
@@ -99,22 +128,15 @@ pub(crate) async fn add_headers(State(gate): State<Gate>, request: Request, next
 }
 
 impl Gate {
-    fn check(&self, request: &Request) -> Result<Origin, Refusal> {
-        let refuse = |error: &str, code| Refusal::new(StatusCode::FORBIDDEN, error, code);
-        let local = request.extensions().get::<Ends>().map(|ends| ends.local);
+    /// Whether a request was meant for us.
+    pub(crate) fn check(&self, request: &Request) -> Result<Passed, Foreign> {
         // A request that came by no connection of ours was meant for nobody.
-        let local = local.ok_or_else(|| refuse("this request came by no connection", "foreign-host"))?;
-        let own = self.0.own.check(request.headers(), request.uri(), local).map_err(|foreign| match foreign {
-            Foreign::Host => refuse(
-                "this server is not known by that name; use the address it printed at its start, or add the name to web_hosts",
-                "foreign-host",
-            ),
-            Foreign::Origin => refuse("a page of another site may not ask this server", "foreign-origin"),
-        })?;
-        if comes_from_another_site(request.headers()) && !is_open_to_other_sites(request.uri().path()) {
-            return Err(refuse("a page of another site may not ask this server", "foreign-origin"));
+        let ends = request.extensions().get::<Ends>().ok_or(Foreign::Host)?;
+        let origin = self.0.own.check(request.headers(), request.uri(), ends.local)?;
+        if comes_from_another_site(request.headers()) && !(self.0.is_open_to_other_sites)(request.uri().path()) {
+            return Err(Foreign::Origin);
         }
-        Ok(own)
+        Ok(Passed { origin, client: client::client(ends.peer, request.headers(), &self.0.trusted_proxies) })
     }
 }
 
@@ -127,9 +149,4 @@ fn comes_from_another_site(headers: &HeaderMap) -> bool {
 /// Whether the browser says that our own page asks.
 fn comes_from_our_page(headers: &HeaderMap) -> bool {
     headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin")
-}
-
-/// A link to the page may stand anywhere, and the OpenID provider sends people back from its own site.
-fn is_open_to_other_sites(path: &str) -> bool {
-    !path.starts_with("/api/") || path == oidc::CALLBACK
 }

@@ -64,7 +64,8 @@ pub fn serve(host: &JumpHost, doors: Doors) -> Serving {
         stopping: host.stopping(),
     };
     let router = web::router(app, gate(host));
-    tasks.spawn(connections::serve(doors.web, doors.allow_networks, router, stop.clone()));
+    let proxies = host.config().web_trusted_proxies.clone();
+    tasks.spawn(connections::serve(doors.web, doors.allow_networks, proxies, router, stop.clone()));
     Serving { tasks, stop }
 }
 
@@ -85,7 +86,8 @@ fn gate(host: &JumpHost) -> Gate {
             "the dashboard has no TLS: passwords and cookies can be read on the way; put a proxy with TLS before it (web_url)"
         );
     }
-    Gate::new(own, url.is_some_and(|url| url.is_https()))
+    let only_tls = url.is_some_and(|url| url.is_https());
+    Gate::new(own, only_tls, config.web_trusted_proxies.clone(), web::is_open_to_other_sites)
 }
 
 /// Without root certificates the other ways to sign in still work.

@@ -24,7 +24,7 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use adit_jumphost::signin;
+use adit_jumphost::signin::{self, WebSessionView};
 
 use crate::events;
 use crate::failure::Failure;
@@ -41,7 +41,7 @@ const BASE: &str = "/api/v1";
         title = "adit jump host",
         version = "1",
         description = "Times are Unix milliseconds, sizes bytes. A program sends `Authorization: Bearer adit_…`; the page has a \
-                       cookie, and sends the session's `csrf` as `x-csrf-token` with every change.",
+                       cookie, and sends the `csrf` of the answer that began its session as `x-csrf-token` with every request.",
         license(name = "Apache-2.0 OR MIT")
     ),
     components(schemas(Failure))
@@ -62,27 +62,32 @@ pub(crate) fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::stream))
         .nest("/admin", admin::routes());
     let (router, mut document) = OpenApiRouter::with_openapi(Description::openapi()).nest(BASE, api).split_for_parts();
-    complete(&mut document);
+    complete(&mut document, BASE);
     let served = document.clone();
     (router.route(&format!("{BASE}/openapi.json"), get(async move || Json(served))), document)
 }
 
 /// The document, as its file has it.
 pub(crate) fn document() -> String {
+    text_of(&routes().1)
+}
+
+/// A document, as its file has it.
+pub(crate) fn text_of(document: &utoipa::openapi::OpenApi) -> String {
     // A map of texts to texts cannot fail to be written.
-    let mut text = routes().1.to_pretty_json().unwrap_or_default();
+    let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }
 
 /// Adds what holds for every operation: an error of the one shape, and a name that only it has.
-fn complete(document: &mut utoipa::openapi::OpenApi) {
+pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi, base: &str) {
     let failure = ResponseBuilder::new()
         .description("It was not done; the status says whose turn it is.")
         .content("application/json", Content::new(Some(Ref::from_schema_name("Failure"))))
         .build();
     for (path, item) in &mut document.paths.paths {
-        let place = path.strip_prefix(BASE).unwrap_or(path).replace(['/', '-', '.'], "_").replace(['{', '}'], "");
+        let place = path.strip_prefix(base).unwrap_or(path).replace(['/', '-', '.'], "_").replace(['{', '}'], "");
         let operations = [
             ("get", &mut item.get),
             ("post", &mut item.post),
@@ -98,8 +103,9 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// Somebody has just signed in: the page learns of its session, and the browser keeps its token.
+/// Somebody has just signed in: the browser keeps the session's token, and the page its key, which is told nowhere else.
 fn begin(origin: &Origin, begun: signin::SignedIn) -> Response {
     let cookie = Purpose::Session.set(origin, begun.token.as_str(), begun.lifetime);
-    (AppendHeaders(cookie.map(|cookie| (SET_COOKIE, cookie))), Json(begun.view)).into_response()
+    let view = WebSessionView { csrf: Some(begun.key.as_str().to_owned()), ..begun.view };
+    (AppendHeaders(cookie.map(|cookie| (SET_COOKIE, cookie))), Json(view)).into_response()
 }

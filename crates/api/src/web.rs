@@ -23,7 +23,7 @@ use crate::oidc::Oidc;
 use crate::rest;
 
 /// The type of `Metrics::to_text` (OpenMetrics 1.0), which Prometheus reads since 2.5.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the answers are made from. There is no way from here to what somebody owns: that is what a caller brings.
 #[derive(Clone)]
@@ -50,24 +50,36 @@ pub(crate) fn router(app: App, gate: Gate) -> Router {
     guarded.merge(open).layer(from_fn_with_state(gate, gate::add_headers)).with_state(app)
 }
 
+/// A link to the page may stand anywhere, and the OpenID provider sends people back from its own site.
+pub(crate) fn is_open_to_other_sites(path: &str) -> bool {
+    !path.starts_with("/api/") || path == rest::oidc::CALLBACK
+}
+
 async fn wrong_method() -> Response {
     let told = "this is not asked with that method; /api/v1/openapi.json says how it is";
     Failure::new(told, "wrong-method").respond(StatusCode::METHOD_NOT_ALLOWED)
 }
 
+/// How it stands, for whoever restarts us.
 #[derive(Serialize)]
-struct Health {
+pub(crate) struct Health {
     status: &'static str,
     version: &'static str,
 }
 
-/// 200 while it serves, 503 while it stops: a load balancer sends nobody here any more.
 async fn health(State(app): State<App>) -> Response {
-    let (code, status) = match app.stopping.is_cancelled() {
-        false => (StatusCode::OK, "serving"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-    };
-    (code, Json(Health { status, version: env!("CARGO_PKG_VERSION") })).into_response()
+    Health::of(&app.stopping)
+}
+
+impl Health {
+    /// 200 while it serves, 503 while it stops: a load balancer sends nobody here any more.
+    pub(crate) fn of(stopping: &CancellationToken) -> Response {
+        let (code, status) = match stopping.is_cancelled() {
+            false => (StatusCode::OK, "serving"),
+            true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        (code, Json(Health { status, version: env!("CARGO_PKG_VERSION") })).into_response()
+    }
 }
 
 async fn metrics(State(app): State<App>) -> Response {

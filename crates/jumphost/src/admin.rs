@@ -10,6 +10,7 @@ mod events;
 mod health;
 mod invitations;
 mod keys;
+mod lifetime;
 mod live;
 mod tiers;
 
@@ -28,6 +29,7 @@ use crate::audit::{self, Fact, Subject};
 use crate::data_dir::DataDir;
 use crate::error_chain;
 use crate::shared::Shared;
+use crate::signin::scope::Forbidden;
 
 pub use accounts::{
     AccountAdd, AccountAddError, AccountChange, AccountChangeError, AccountList, AccountPage, AccountRemove,
@@ -41,9 +43,11 @@ pub use events::{AuditList, AuditPage, AuditSearch, AuditView, csv_header};
 pub use health::{Health, HealthView, NotRunning, SettingView, Settings};
 pub use invitations::{
     FirstAdministrator, InvitationAdd, InvitationAddError, InvitationList, InvitationMade, InvitationRemove,
-    InvitationRemoveError, InvitationRemoved, InvitationView, PasswordLink,
+    InvitationRemoved, InvitationView, PasswordLink,
 };
 pub use keys::{KeyAdd, KeyAddError, KeyList, KeyRemove, KeyRemoveError, KeyRemoved, KeyTermsError, KeyView};
+pub use lifetime::LifetimeError;
+pub(crate) use lifetime::LongestLife;
 pub use live::{Kick, KickError, Kicked, PortList, PortView, SessionList, SessionPage, SessionSearch, SessionView};
 pub use tiers::{LimitChange, TierList, TierRemove, TierRemoveError, TierRemoved, TierSet, TierSetError, TierView};
 
@@ -148,8 +152,11 @@ pub struct Admin {
 /// Who uses the right: somebody at the dashboard. At the command line it is whoever may open the folder, and has no name.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
+    pub(crate) account: AccountId,
     pub(crate) name: AccountName,
     pub(crate) client: SocketAddr,
+    /// Signed in, not with an API token.
+    pub(crate) is_signed_in: bool,
 }
 
 /// Where an administrator's operations act.
@@ -188,6 +195,15 @@ impl Admin {
         match &self.place {
             Place::Server(shared) => Some(shared),
             Place::Folder(_) => None,
+        }
+    }
+
+    /// Who may administer, and how somebody comes in, is decided by people, not by programs: with a token that was stolen nobody
+    /// must be able to make a session, or an administrator, that outlives it.
+    fn check_signed_in(&self) -> Result<(), Forbidden> {
+        match &self.by {
+            Some(actor) if !actor.is_signed_in => Err(Forbidden::TokenUsed),
+            Some(_) | None => Ok(()),
         }
     }
 

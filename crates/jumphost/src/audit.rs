@@ -175,9 +175,16 @@ pub enum Fact {
     InvitationAccepted {
         /// What it was for.
         kind: &'static str,
+        /// How many sessions at the dashboard a new password ended.
+        sessions_ended: u64,
+        /// How many API tokens it ended.
+        tokens_ended: u64,
     },
-    /// A password was changed by its owner.
-    PasswordChanged,
+    /// A password was changed by its owner, whose API tokens stay.
+    PasswordChanged {
+        /// How many other sessions at the dashboard this ended.
+        sessions_ended: u64,
+    },
     /// An API token was made.
     TokenMade {
         /// Its number.
@@ -310,7 +317,7 @@ impl Fact {
             Self::InvitationMade { .. } => "invitation-made",
             Self::InvitationRemoved { .. } => "invitation-removed",
             Self::InvitationAccepted { .. } => "invitation-accepted",
-            Self::PasswordChanged => "password-changed",
+            Self::PasswordChanged { .. } => "password-changed",
             Self::TokenMade { .. } => "token-made",
             Self::TokenRemoved { .. } => "token-removed",
             Self::PortRegistered { .. } => "port-registered",
@@ -328,7 +335,8 @@ impl Fact {
     pub fn detail(&self) -> Value {
         match self {
             Self::ServerStarted { ssh } => json!({"ssh": ssh}),
-            Self::ServerStopped | Self::AccountRemoved | Self::SignedOut | Self::PasswordChanged => json!({}),
+            Self::ServerStopped | Self::AccountRemoved | Self::SignedOut => json!({}),
+            Self::PasswordChanged { sessions_ended } => json!({"sessions_ended": sessions_ended}),
             Self::LoggedIn { key, client_version } => json!({"key": key.to_string(), "client_version": client_version}),
             Self::LoginFailed { user, key } => json!({"user": user, "key": key.map(|key| key.to_string())}),
             Self::SessionEnded { reason, bytes_in, bytes_out } => {
@@ -359,7 +367,9 @@ impl Fact {
             Self::SignInRefused { reason } => json!({"reason": reason.name()}),
             Self::InvitationMade { id, kind, account } => json!({"id": id, "kind": kind, "account": account}),
             Self::InvitationRemoved { id } => json!({"id": id}),
-            Self::InvitationAccepted { kind } => json!({"kind": kind}),
+            Self::InvitationAccepted { kind, sessions_ended, tokens_ended } => {
+                json!({"kind": kind, "sessions_ended": sessions_ended, "tokens_ended": tokens_ended})
+            }
             Self::TokenMade { id, name, scopes } => json!({"id": id, "name": name, "scopes": scopes}),
             Self::TokenRemoved { id, name } => json!({"id": id, "name": name}),
             Self::PortRegistered { port, shared } | Self::PortChanged { port, shared } => {

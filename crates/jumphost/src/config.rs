@@ -90,6 +90,10 @@ pub struct Config {
     pub web_url: Option<WebUrl>,
     /// Further names (and ports) under which the dashboard answers.
     pub web_hosts: Vec<String>,
+    /// The reverse proxies of the dashboard, whose word is taken about where a request comes from (`X-Forwarded-For`). Behind one that
+    /// is not named here all people are one source: they share the bound on failed sign-ins, and the audit log has the proxy's
+    /// address. [`allow_networks`](Self::allow_networks) goes on judging who connects, which is the proxy.
+    pub web_trusted_proxies: Networks,
     /// The OpenID provider with which people may sign in.
     pub oidc: Option<OidcConfig>,
     /// The address at which forwarded ports listen: the mesh address of this machine.
@@ -140,6 +144,8 @@ pub struct RawConfig {
     pub web_url: Option<Typed>,
     /// See [`Config::web_hosts`].
     pub web_hosts: Option<TypedList>,
+    /// See [`Config::web_trusted_proxies`].
+    pub web_trusted_proxies: Option<TypedList>,
     /// See [`Config::oidc`].
     pub oidc: RawOidc,
     /// See [`Config::forward_address`].
@@ -205,6 +211,7 @@ impl RawConfig {
             web: one("web"),
             web_url: one("web_url"),
             web_hosts: list("web_hosts"),
+            web_trusted_proxies: list("web_trusted_proxies"),
             oidc: RawOidc {
                 issuer: one("oidc.issuer"),
                 client_id: one("oidc.client_id"),
@@ -247,6 +254,7 @@ impl RawConfig {
             web: self.web.or(weaker.web),
             web_url: self.web_url.or(weaker.web_url),
             web_hosts: self.web_hosts.or(weaker.web_hosts),
+            web_trusted_proxies: self.web_trusted_proxies.or(weaker.web_trusted_proxies),
             oidc: self.oidc.or(weaker.oidc),
             forward_address: self.forward_address.or(weaker.forward_address),
             advertise: self.advertise.or(weaker.advertise),
@@ -292,6 +300,7 @@ impl RawConfig {
             web: read(&self.web, |value| Key("web").socket_addr(value))?.unwrap_or(DEFAULT_WEB),
             web_url: read(&self.web_url, |value| Key("web_url").web_url(value))?,
             web_hosts: read(&self.web_hosts, |list| Key("web_hosts").authorities(list))?.unwrap_or_default(),
+            web_trusted_proxies: networks("web_trusted_proxies", &self.web_trusted_proxies)?,
             oidc: self.oidc.check()?,
             forward_address: read(&self.forward_address, |value| Key("forward_address").ip_addr(value))?
                 .unwrap_or(DEFAULT_FORWARD_ADDRESS),
@@ -432,6 +441,7 @@ mod tests {
             (r#"{"keepalive_interval": "0"}"#, "a duration of at least 100ms"),
             (r#"{"rekey_bytes": "1kB"}"#, "a size of at least 65536 bytes"),
             (r#"{"takeover": "maybe"}"#, "expected one of probe, always, never"),
+            (r#"{"web_trusted_proxies": "nginx"}"#, "`web_trusted_proxies` in the configuration file is \"nginx\""),
             (r#"{"allow_networks": ["10.0.0.0/8", "mesh"]}"#, "`allow_networks` in the configuration file is \"mesh\""),
             (
                 r#"{"limits": {"visitors_per_port": -1}}"#,
@@ -449,6 +459,16 @@ mod tests {
     fn an_unknown_key_is_refused() {
         assert!(serde_json::from_str::<RawConfig>(r#"{"sssh": "127.0.0.1:2222"}"#).is_err());
         assert!(serde_json::from_str::<RawConfig>(r#"{"limits": {"visitors": 1}}"#).is_err());
+    }
+
+    #[test]
+    fn no_proxy_is_trusted_that_was_not_named() {
+        assert_eq!(RawConfig::default().check().unwrap().web_trusted_proxies, Networks::default());
+        let typed = environment(&[("ADIT_JUMPHOST_WEB_TRUSTED_PROXIES", "127.0.0.1, fd00::/8")]);
+        let proxies = typed.check().unwrap().web_trusted_proxies;
+        for (address, trusted) in [("127.0.0.1", true), ("::ffff:127.0.0.1", true), ("fd12::1", true), ("::1", false)] {
+            assert_eq!(proxies.contain(address.parse().unwrap()), trusted, "{address}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::admin::{Fault, FaultKind};
 use crate::signin::scope::{Forbidden, Scope};
 
 pub use crate::signin::Member;
-pub use keys::{AddKey, ClaimKey, ClaimStatement, RemoveKey};
+pub use keys::{AddKey, AskClaimStatement, ClaimKey, RemoveKey};
 pub use overview::{ConnectionView, HostKeyView, LimitsView, MeView, Overview, SuggestedPort};
 pub use password::{ChangePassword, ChangePasswordError};
 pub(crate) use ports::shared_ports;
@@ -54,6 +54,22 @@ pub enum MemberError<E: Fault> {
     /// The operation's own error.
     #[error(transparent)]
     Operation(#[from] E),
+}
+
+/// The account was removed while it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("this account is not there any more")]
+pub struct AccountGone;
+
+impl Fault for AccountGone {
+    /// As for the next request of the same session, which ended with the account.
+    fn kind(&self) -> FaultKind {
+        FaultKind::SignedOut
+    }
+
+    fn code(&self) -> &'static str {
+        "signed-out"
+    }
 }
 
 impl<E: Fault> Fault for MemberError<E> {

@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use adit_core::{AccountId, Port, SessionId};
-use adit_ssh::crypto::Fingerprint;
 use adit_store::Carried;
 use tokio::sync::{Notify, oneshot};
 
@@ -184,9 +183,10 @@ impl Registry {
         session.is_some_and(|session| session.cut(reason))
     }
 
-    /// Cuts the sessions that logged in with this key, and says how many there were.
-    pub fn cut_key(&self, fingerprint: &Fingerprint, reason: CutReason) -> usize {
-        self.cut_where(reason, |session| session.login.identity.fingerprint == *fingerprint)
+    /// Cuts the sessions that logged in with this key, by its number in the store, and says how many there were. Whoever has added
+    /// the same key since has it under another number.
+    pub fn cut_key(&self, key_id: i64, reason: CutReason) -> usize {
+        self.cut_where(reason, |session| session.login.identity.key_id == key_id)
     }
 
     /// Cuts the sessions of an account, and says how many there were.

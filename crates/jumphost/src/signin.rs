@@ -11,8 +11,8 @@
 //! | [`scope`] | what an API token may do |
 //! | `right` | [`Member`], the right itself |
 //!
-//! Cookies, headers and the OpenID protocol are `adit-api`'s. A proxy's word about where a client comes from is not taken: the
-//! address here is that of the peer, and behind a proxy all share the proxy's.
+//! Cookies, headers and the OpenID protocol are `adit-api`'s, and so is whose word about where a client comes from is taken: behind
+//! a proxy that is not named in the settings (`web_trusted_proxies`) all people are one source, the proxy.
 
 pub mod attempts;
 mod invitation;
@@ -37,11 +37,11 @@ use crate::shared::Shared;
 
 pub use invitation::{
     FIRST_ADMINISTRATOR_TIME, InvitationAccept, InvitationAcceptError, InvitationKindView, InvitationLook,
-    InvitationLookError, InvitationLookView,
+    InvitationLookView, InvitationLookupError,
 };
 pub use oidc::{OidcClaims, OidcSignInError};
 pub use right::Member;
-pub use session::{PasswordSignIn, SignInError, SignedIn, Via, WebSessionView};
+pub use session::{PasswordSignIn, SessionProof, SessionProofError, SignInError, SignedIn, Via, WebSessionView};
 
 /// A session that is not used for so long ends: overnight on a machine that others use.
 pub const SESSION_IDLE: Duration = Duration::from_secs(12 * 3_600);
@@ -116,8 +116,8 @@ impl SignIn {
 /// Where somebody is, and which session of theirs a new one replaces.
 #[derive(Debug, Clone)]
 pub struct Visit {
-    /// The peer's address.
+    /// The client's address. The port is 0 where a proxy stands between and does not tell it.
     pub client: SocketAddr,
-    /// The session that the browser had, if any. It ends, so that a cookie planted before the sign-in is worth nothing after it.
-    pub replaces: Option<token::Token>,
+    /// What the browser shows of the session it had, if any. That one ends.
+    pub replaces: Option<SessionProof>,
 }

@@ -3,6 +3,7 @@
 use crate::Store;
 use crate::db::{Row, Tx, args};
 use crate::error::StoreError;
+use crate::invitations::end_invitations_by;
 use crate::keys::Key;
 use crate::leases::Lease;
 use crate::ports::RegisteredPort;
@@ -225,7 +226,8 @@ impl Store {
         Ok(AccountPage { total, accounts: page_of(&mut tx, query).await? })
     }
 
-    /// Changes the account called `name`; returns it as it now is.
+    /// Changes the account called `name`; returns it as it now is. One that administers the server no longer, or is locked out, loses
+    /// the invitations it made.
     ///
     /// # Errors
     ///
@@ -255,12 +257,15 @@ impl Store {
         if loses_an_administrator && was_administrator && !has_administrator(&mut tx).await? {
             return Err(ChangeAccountError::LastAdministrator { name: account.name });
         }
+        if !account.is_admin || account.disabled {
+            end_invitations_by(&mut tx, account.id).await?;
+        }
         tx.commit().await?;
         Ok(account)
     }
 
-    /// Removes the account called `name` with its keys, registered ports and leases; returns what went. Audit events
-    /// that name it stay.
+    /// Removes the account called `name` with its keys, registered ports, leases and the invitations it made; returns what
+    /// went. Audit events that name it stay.
     ///
     /// # Errors
     ///

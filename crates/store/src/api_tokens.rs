@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Store;
 use crate::accounts::{Account, account_by_id};
-use crate::db::{Durability, Row, args};
+use crate::db::{Durability, Row, Tx, args};
 use crate::error::StoreError;
 use crate::time::UnixMillis;
 use crate::token::{TokenHash, random_id};
@@ -22,7 +22,7 @@ pub struct ApiToken {
     pub scopes: String,
     /// When it was made.
     pub created_at: UnixMillis,
-    /// From then on it is refused.
+    /// From then on it is refused. Tokens of before there was such a bound may have none.
     pub expires_at: Option<UnixMillis>,
     /// When it was last used, as far as [`Store::touch_api_token`] was told.
     pub last_used_at: Option<UnixMillis>,
@@ -37,8 +37,8 @@ pub struct NewApiToken {
     pub name: String,
     /// What it may do; kept as it is.
     pub scopes: String,
-    /// How long it lasts; `None` is until it is removed.
-    pub lifetime: Option<Duration>,
+    /// How long it lasts.
+    pub lifetime: Duration,
 }
 
 /// Why a token was not added.
@@ -83,7 +83,7 @@ impl Store {
         if tx.fetch_one(sql, args![account]).await?.get::<u32>("held")? >= limit {
             return Err(AddApiTokenError::TooMany { limit });
         }
-        let expires_at = new.lifetime.map(|lifetime| now.after(lifetime));
+        let expires_at = now.after(new.lifetime);
         let added = tx
             .fetch_one(
                 "INSERT INTO api_tokens (id, account_id, token_hash, name, scopes, created_at, expires_at)
@@ -171,6 +171,11 @@ impl Store {
         tx.commit().await?;
         Ok(removed)
     }
+}
+
+/// Ends all tokens of an account; how many there were.
+pub(crate) async fn end_api_tokens(tx: &mut Tx, account: i64) -> Result<u64, StoreError> {
+    tx.execute("DELETE FROM api_tokens WHERE account_id = $1", args![account]).await
 }
 
 fn token_from(row: &Row) -> Result<ApiToken, StoreError> {

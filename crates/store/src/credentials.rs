@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::Store;
-use crate::accounts::{Account, account_from, account_named};
+use crate::accounts::{Account, account_by_id, account_from, account_named};
 use crate::db::{Durability, Tx, args};
 use crate::error::StoreError;
 use crate::token::TokenHash;
@@ -33,6 +33,9 @@ pub enum SetPasswordError {
         /// The id asked for.
         account: i64,
     },
+    /// The password is another one than the caller judged by.
+    #[error("the password was changed meanwhile")]
+    Changed,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,12 +50,12 @@ impl Store {
     pub async fn credential(&self, name: &str) -> Result<Option<Credential>, StoreError> {
         let mut tx = self.db.read("look up a password").await?;
         let Some(account) = account_named(&mut tx, name).await? else { return Ok(None) };
-        let row = tx.fetch_optional("SELECT phc FROM credentials WHERE account_id = $1", args![account.id]).await?;
-        let phc = row.map(|row| row.get("phc")).transpose()?;
+        let phc = phc_of(&mut tx, account.id).await?;
         Ok(Some(Credential { account, phc }))
     }
 
-    /// Sets the password of an account and ends its web sessions but `keep`; returns how many it ended.
+    /// Sets the password of an account whose hash is still `old` (`None`: it has none), and ends its web sessions but `keep`; returns
+    /// how many it ended. Somebody who knew the password of before must not undo a change that shuts them out.
     ///
     /// # Errors
     ///
@@ -60,15 +63,18 @@ impl Store {
     pub async fn set_password(
         &self,
         account: i64,
-        phc: &str,
+        old: Option<&str>,
+        new: &str,
         keep: Option<TokenHash>,
     ) -> Result<u64, SetPasswordError> {
         let mut tx = self.db.write(Durability::Synced, "set a password").await?;
-        match write_password(&mut tx, account, phc).await {
-            Ok(()) => {}
-            Err(error) if error.is_foreign_key_violation() => return Err(SetPasswordError::NoSuchAccount { account }),
-            Err(error) => return Err(error.into()),
+        if account_by_id(&mut tx, account).await?.is_none() {
+            return Err(SetPasswordError::NoSuchAccount { account });
         }
+        if phc_of(&mut tx, account).await?.as_deref() != old {
+            return Err(SetPasswordError::Changed);
+        }
+        write_password(&mut tx, account, new).await?;
         let ended = end_sessions(&mut tx, account, keep).await?;
         tx.commit().await?;
         Ok(ended)
@@ -94,20 +100,10 @@ impl Store {
     /// [`StoreError`] if the database fails.
     pub async fn anybody_can_sign_in(&self, administrators: bool) -> Result<bool, StoreError> {
         let mut tx = self.db.read("look who can sign in").await?;
-        let row = tx
-            .fetch_optional(
-                "SELECT 1 AS found FROM accounts
-                 WHERE disabled = FALSE AND (is_admin = TRUE OR is_admin = $1)
-                   AND (EXISTS (SELECT 1 FROM credentials WHERE credentials.account_id = accounts.id)
-                        OR EXISTS (SELECT 1 FROM oidc_identities WHERE oidc_identities.account_id = accounts.id))
-                 LIMIT 1",
-                args![administrators],
-            )
-            .await?;
-        Ok(row.is_some())
+        can_anybody_sign_in(&mut tx, administrators).await
     }
 
-    /// The enabled account that an OpenID provider's subject belongs to, if there is one.
+    /// The account that an OpenID provider's subject belongs to, if there is one.
     ///
     /// # Errors
     ///
@@ -124,6 +120,25 @@ impl Store {
             .await?;
         row.as_ref().map(account_from).transpose()
     }
+}
+
+async fn phc_of(tx: &mut Tx, account: i64) -> Result<Option<String>, StoreError> {
+    let row = tx.fetch_optional("SELECT phc FROM credentials WHERE account_id = $1", args![account]).await?;
+    row.map(|row| row.get("phc")).transpose()
+}
+
+pub(crate) async fn can_anybody_sign_in(tx: &mut Tx, administrators: bool) -> Result<bool, StoreError> {
+    let row = tx
+        .fetch_optional(
+            "SELECT 1 AS found FROM accounts
+             WHERE disabled = FALSE AND (is_admin = TRUE OR is_admin = $1)
+               AND (EXISTS (SELECT 1 FROM credentials WHERE credentials.account_id = accounts.id)
+                    OR EXISTS (SELECT 1 FROM oidc_identities WHERE oidc_identities.account_id = accounts.id))
+             LIMIT 1",
+            args![administrators],
+        )
+        .await?;
+    Ok(row.is_some())
 }
 
 pub(crate) async fn write_password(tx: &mut Tx, account: i64, phc: &str) -> Result<(), StoreError> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::Store;
 use crate::accounts::{Account, AddAccountError, NewAccount, account_by_id, insert_account};
-use crate::credentials::{end_sessions, write_password};
+use crate::api_tokens::end_api_tokens;
+use crate::credentials::{can_anybody_sign_in, end_sessions, write_password};
 use crate::db::{Durability, Row, Tx, args};
 use crate::error::StoreError;
 use crate::time::UnixMillis;
@@ -58,9 +59,21 @@ pub struct NewInvitation {
     /// What it is for.
     pub kind: InvitationKind,
     /// Who made it; nobody where the server itself or its command line did.
-    pub created_by: Option<String>,
+    pub created_by: Option<Maker>,
     /// How long it can be accepted.
     pub lifetime: Duration,
+}
+
+/// An administrator who makes an invitation. It ends when they cannot make another any more: with their account, when that is locked
+/// out, and when it does not administer the server any longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// The id of the account.
+    pub account: i64,
+    /// Its name.
+    pub name: String,
+    /// How many that can be accepted it may have made.
+    pub limit: u32,
 }
 
 /// An invitation as stored.
@@ -87,6 +100,18 @@ pub enum AddInvitationError {
         /// The name.
         name: String,
     },
+    /// Whoever makes it does not administer the server (any more).
+    #[error("{name:?} does not administer the server")]
+    MakerHasNoRight {
+        /// The maker.
+        name: String,
+    },
+    /// Whoever makes it has made as many as they may.
+    #[error("{limit} invitations of this account are open already")]
+    TooMany {
+        /// How many there may be.
+        limit: u32,
+    },
     /// There is no such tier, or no such account any more.
     #[error("the tier or the account of the invitation is not there")]
     NoSuchTarget,
@@ -105,6 +130,10 @@ pub struct AcceptedInvitation {
     pub invitation: Invitation,
     /// The account that was made, or whose password was set.
     pub account: Account,
+    /// How many web sessions of it this ended.
+    pub sessions_ended: u64,
+    /// How many API tokens of it this ended.
+    pub tokens_ended: u64,
 }
 
 /// Why an invitation was not accepted. It can be accepted still.
@@ -113,6 +142,12 @@ pub enum AcceptInvitationError {
     /// Never there, used, revoked or over: nobody is told which.
     #[error("there is no such invitation")]
     NoSuchInvitation,
+    /// The account whose password it sets is locked out.
+    #[error("the account {name:?} is disabled")]
+    Disabled {
+        /// The account.
+        name: String,
+    },
     /// It is for another name than the one given.
     #[error("the invitation is for another account")]
     OtherName,
@@ -161,11 +196,15 @@ impl Store {
             return Err(AddInvitationError::AccountExists { name: name.clone() });
         }
         revoke_like(&mut tx, &new.kind).await?;
+        if let Some(maker) = &new.created_by {
+            check_maker(&mut tx, maker, now).await?;
+        }
+        let (maker, created_by) = new.created_by.map(|maker| (maker.account, maker.name)).unzip();
         let added = tx
             .execute(
-                "INSERT INTO invitations (id, token_hash, kind, account_id, account_name, tier, is_admin, created_by,
+                "INSERT INTO invitations (id, token_hash, kind, account_id, account_name, tier, is_admin, maker_id, created_by,
                                           created_at, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 args![
                     id.as_str(),
                     new.token_hash,
@@ -174,7 +213,8 @@ impl Store {
                     name,
                     tier,
                     is_admin,
-                    new.created_by.clone(),
+                    maker,
+                    created_by.clone(),
                     now,
                     now.after(new.lifetime),
                 ],
@@ -185,8 +225,7 @@ impl Store {
             Err(error) if error.is_foreign_key_violation() => return Err(AddInvitationError::NoSuchTarget),
             Err(error) => return Err(error.into()),
         }
-        let (kind, created_by) = (new.kind, new.created_by);
-        Ok(Invitation { id, kind, created_by, created_at: now, expires_at: now.after(new.lifetime) })
+        Ok(Invitation { id, kind: new.kind, created_by, created_at: now, expires_at: now.after(new.lifetime) })
     }
 
     /// The invitation of a token, if it can be accepted.
@@ -211,7 +250,7 @@ impl Store {
         let rows = tx.fetch_all(sql, args![now], stored_from).await?;
         let mut invitations = Vec::with_capacity(rows.len());
         for stored in rows {
-            invitations.extend(with_account(&mut tx, stored).await?);
+            invitations.extend(still_good(&mut tx, stored).await?);
         }
         Ok(invitations)
     }
@@ -241,7 +280,8 @@ impl Store {
     }
 
     /// Uses an invitation up: makes the account `name` with the password, or sets the password of the account it is for and ends that
-    /// account's web sessions. All of it happens or nothing, so no link works twice.
+    /// account's web sessions and API tokens: whoever asks for a new password may have lost the old one to somebody who has made
+    /// some. All of it happens or nothing, so no link works twice.
     ///
     /// # Errors
     ///
@@ -255,6 +295,7 @@ impl Store {
         let mut tx = self.db.change_directory("accept an invitation").await?;
         let invitation = invitation_of(&mut tx, token).await?.ok_or(AcceptInvitationError::NoSuchInvitation)?;
         let make = |tier: &str, is_admin| NewAccount { name: name.to_owned(), tier: tier.to_owned(), is_admin };
+        let (mut sessions_ended, mut tokens_ended) = (0, 0);
         let account = match &invitation.kind {
             InvitationKind::Account { name: Some(meant), .. } if meant != name => {
                 return Err(AcceptInvitationError::OtherName);
@@ -264,8 +305,12 @@ impl Store {
             }
             InvitationKind::Account { tier, is_admin, .. } => insert_account(&mut tx, make(tier, *is_admin)).await?,
             InvitationKind::FirstAdministrator { tier } => insert_account(&mut tx, make(tier, true)).await?,
+            InvitationKind::PasswordReset { account } if account.disabled => {
+                return Err(AcceptInvitationError::Disabled { name: account.name.clone() });
+            }
             InvitationKind::PasswordReset { account } => {
-                end_sessions(&mut tx, account.id, None).await?;
+                sessions_ended = end_sessions(&mut tx, account.id, None).await?;
+                tokens_ended = end_api_tokens(&mut tx, account.id).await?;
                 account.clone()
             }
         };
@@ -277,7 +322,7 @@ impl Store {
         }
         tx.execute("DELETE FROM invitations WHERE token_hash = $1", args![token]).await?;
         tx.commit().await?;
-        Ok(AcceptedInvitation { invitation, account })
+        Ok(AcceptedInvitation { invitation, account, sessions_ended, tokens_ended })
     }
 }
 
@@ -290,6 +335,24 @@ impl From<AddAccountError> for AcceptInvitationError {
             AddAccountError::Store(error) => Self::Store(error),
         }
     }
+}
+
+/// Ends what rests on an account's right to administer; how many invitations that were.
+pub(crate) async fn end_invitations_by(tx: &mut Tx, maker: i64) -> Result<u64, StoreError> {
+    tx.execute("DELETE FROM invitations WHERE maker_id = $1", args![maker]).await
+}
+
+/// The right is looked at here, where nobody can take it away between the look and the invitation.
+async fn check_maker(tx: &mut Tx, maker: &Maker, now: UnixMillis) -> Result<(), AddInvitationError> {
+    let account = account_by_id(tx, maker.account).await?;
+    if !account.is_some_and(|account| account.is_admin && !account.disabled) {
+        return Err(AddInvitationError::MakerHasNoRight { name: maker.name.clone() });
+    }
+    let sql = "SELECT COUNT(*) AS open FROM invitations WHERE maker_id = $1 AND expires_at > $2";
+    if tx.fetch_one(sql, args![maker.account, now]).await?.get::<u32>("open")? >= maker.limit {
+        return Err(AddInvitationError::TooMany { limit: maker.limit });
+    }
+    Ok(())
 }
 
 /// Of some kinds only one link is good at a time.
@@ -313,7 +376,7 @@ async fn invitation_of(tx: &mut Tx, token: TokenHash) -> Result<Option<Invitatio
     let now = tx.now().await?;
     let sql = select_invitations!("WHERE token_hash = $1 AND expires_at > $2");
     match tx.fetch_optional(sql, args![token, now]).await? {
-        Some(row) => with_account(tx, stored_from(&row)?).await,
+        Some(row) => still_good(tx, stored_from(&row)?).await,
         None => Ok(None),
     }
 }
@@ -342,11 +405,14 @@ fn stored_from(row: &Row) -> Result<Stored, StoreError> {
     Ok(Stored { invitation, reset_of: row.get("account_id")? })
 }
 
-/// Fills in the account of a reset. Its row cannot outlive the account, so `None` is for a database without snapshots only.
-async fn with_account(tx: &mut Tx, stored: Stored) -> Result<Option<Invitation>, StoreError> {
+/// Fills in the account of a reset. Its row cannot outlive the account, so without one is a database without snapshots only.
+/// The first administrator's link is good as long as there is none, however the one there is came to the right.
+async fn still_good(tx: &mut Tx, stored: Stored) -> Result<Option<Invitation>, StoreError> {
     let Stored { mut invitation, reset_of } = stored;
-    let Some(id) = reset_of else { return Ok(Some(invitation)) };
-    let Some(account) = account_by_id(tx, id).await? else { return Ok(None) };
-    invitation.kind = InvitationKind::PasswordReset { account };
-    Ok(Some(invitation))
+    if let Some(id) = reset_of {
+        let Some(account) = account_by_id(tx, id).await? else { return Ok(None) };
+        invitation.kind = InvitationKind::PasswordReset { account };
+    }
+    let is_first = matches!(invitation.kind, InvitationKind::FirstAdministrator { .. });
+    Ok(if is_first && can_anybody_sign_in(tx, true).await? { None } else { Some(invitation) })
 }

@@ -9,6 +9,9 @@ use crate::db::{Durability, Row, Tx, Value, args};
 use crate::error::StoreError;
 use crate::time::UnixMillis;
 
+/// Keys of one account at a time. All keys of all accounts are in memory while a jump host runs, and are read again with every change.
+pub const KEYS_PER_ACCOUNT: u32 = 1_000;
+
 /// A public key as stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
@@ -95,6 +98,9 @@ pub enum AddKeyError {
         /// The id of the account that has it; not for the caller's user.
         holder: i64,
     },
+    /// The account has as many as it may.
+    #[error("this account has {KEYS_PER_ACCOUNT} keys already")]
+    TooMany,
     /// There is no such account (any more).
     #[error("there is no account with id {account}")]
     NoSuchAccount {
@@ -129,6 +135,12 @@ pub enum ClaimKeyError {
     /// The account has it already.
     #[error("this account already has the key {fingerprint}")]
     KeyAlreadyYours {
+        /// Of the key.
+        fingerprint: String,
+    },
+    /// It is held under another id than the one that was claimed: it has changed hands.
+    #[error("the key {fingerprint} has changed hands")]
+    ChangedHands {
         /// Of the key.
         fingerprint: String,
     },
@@ -170,6 +182,11 @@ impl Store {
         match added {
             Ok(Some(row)) => {
                 let key = key_from(&row)?;
+                let sql = "SELECT COUNT(*) AS held FROM keys WHERE account_id = $1";
+                let held: u32 = tx.fetch_one(sql, args![account]).await?.get("held")?;
+                if held > KEYS_PER_ACCOUNT {
+                    return Err(AddKeyError::TooMany);
+                }
                 tx.commit().await?;
                 Ok(key)
             }
@@ -188,13 +205,14 @@ impl Store {
         }
     }
 
-    /// Takes a key from whichever account holds it and gives it to the account with id `account`, on the terms of `new`: no
-    /// moment passes in which nobody, or anybody else, has it. Whether the account may have it is settled by the caller.
+    /// Takes a key from the account that holds it under the id `held` and gives it to the account with id `account`, on the terms of
+    /// `new`: no moment passes in which nobody, or anybody else, has it. Whether the account may have it is settled by the caller,
+    /// who looked at that very id.
     ///
     /// # Errors
     ///
     /// [`ClaimKeyError`]; the key is where it was.
-    pub async fn claim_key(&self, account: i64, new: NewKey) -> Result<ClaimedKey, ClaimKeyError> {
+    pub async fn claim_key(&self, account: i64, held: i64, new: NewKey) -> Result<ClaimedKey, ClaimKeyError> {
         let mut tx = self.db.change_directory("claim a key").await?;
         let now = tx.now().await?;
         let holder = tx
@@ -219,9 +237,13 @@ impl Store {
                 args![new.blob.clone()],
             )
             .await?;
+        let former = key_from(&former)?;
+        if former.id != held {
+            return Err(ClaimKeyError::ChangedHands { fingerprint: new.fingerprint });
+        }
         match tx.fetch_one(INSERT, values_of(account, &new, now)).await {
             Ok(row) => {
-                let claimed = ClaimedKey { key: key_from(&row)?, former: key_from(&former)?, holder };
+                let claimed = ClaimedKey { key: key_from(&row)?, former, holder };
                 tx.commit().await?;
                 Ok(claimed)
             }

@@ -55,9 +55,9 @@ pub use credentials::{Credential, SetPasswordError};
 pub use directory::Directory;
 pub use error::{OpenError, StoreError};
 pub use invitations::{
-    AcceptInvitationError, AcceptedInvitation, AddInvitationError, Invitation, InvitationKind, NewInvitation,
+    AcceptInvitationError, AcceptedInvitation, AddInvitationError, Invitation, InvitationKind, Maker, NewInvitation,
 };
-pub use keys::{AddKeyError, ClaimKeyError, ClaimedKey, Key, NewKey, RemoveKeyError};
+pub use keys::{AddKeyError, ClaimKeyError, ClaimedKey, KEYS_PER_ACCOUNT, Key, NewKey, RemoveKeyError};
 pub use leases::{AcquireError, Fence, Lease, LeaseRequest, RenewError};
 pub use ports::{AddPortError, ChangePortError, NewPort, PortChange, RegisteredPort, RemovePortError, SharedPort};
 pub use tiers::{RemoveTierError, Tier, TierLimits};

@@ -62,6 +62,12 @@ pub enum AddPortError {
         /// The port.
         port: u16,
     },
+    /// The account has as many as it may.
+    #[error("this account has {limit} registered ports already")]
+    TooMany {
+        /// How many it may have.
+        limit: u32,
+    },
     /// There is no such account (any more).
     #[error("there is no account with id {account}")]
     NoSuchAccount {
@@ -99,15 +105,17 @@ pub enum RemovePortError {
 }
 
 impl Store {
-    /// Adds an entry to an account's list.
+    /// Adds an entry to an account's list, unless it has `limit` of them.
     ///
     /// # Errors
     ///
     /// [`AddPortError`]; nothing was added.
-    pub async fn add_port(&self, account: i64, new: NewPort) -> Result<RegisteredPort, AddPortError> {
+    pub async fn add_port(&self, account: i64, new: NewPort, limit: u32) -> Result<RegisteredPort, AddPortError> {
         let id = random_id().ok_or(AddPortError::NoRandomness)?;
         let mut tx = self.db.write(Durability::Synced, "register a port").await?;
         let now = tx.now().await?;
+        let sql = "SELECT COUNT(*) AS held FROM registered_ports WHERE account_id = $1";
+        let held: u32 = tx.fetch_one(sql, args![account]).await?.get("held")?;
         let added = tx
             .fetch_optional(
                 "INSERT INTO registered_ports (id, account_id, port, description, shared, created_at)
@@ -123,6 +131,10 @@ impl Store {
             Err(error) if error.is_foreign_key_violation() => return Err(AddPortError::NoSuchAccount { account }),
             Err(error) => return Err(error.into()),
         };
+        // After the rest: that an entry is there already is told also where there is no room for another.
+        if held >= limit {
+            return Err(AddPortError::TooMany { limit });
+        }
         let port = port_from(&row)?;
         tx.commit().await?;
         Ok(port)

@@ -22,10 +22,12 @@ pub struct NewWebSession {
     pub token_hash: TokenHash,
     /// The id of the account.
     pub account: i64,
-    /// What a form of this session must show beside its cookie.
+    /// What a request of this session must show beside its cookie.
     pub csrf: String,
     /// How it was signed in, as a short name.
     pub via: String,
+    /// The hash by which a password was found right; the session begins only if it still is the account's.
+    pub judged_by: Option<String>,
     /// From where.
     pub source: Option<SocketAddr>,
     /// How long it lasts, however much it is used.
@@ -37,7 +39,7 @@ pub struct NewWebSession {
 pub struct WebSession {
     /// Who is signed in; never a disabled one.
     pub account: Account,
-    /// What a form of this session must show beside its cookie.
+    /// What a request of this session must show beside its cookie.
     pub csrf: String,
     /// How it was signed in.
     pub via: String,
@@ -76,6 +78,12 @@ pub enum AddWebSessionError {
         /// The id asked for.
         account: i64,
     },
+    /// The password was judged by a hash that is not the account's any more.
+    #[error("the password of the account with id {account} was changed meanwhile")]
+    PasswordChanged {
+        /// The account.
+        account: i64,
+    },
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -93,6 +101,13 @@ impl Store {
         replaces: Option<TokenHash>,
     ) -> Result<UnixMillis, AddWebSessionError> {
         let mut tx = self.db.write(Durability::Synced, "begin a web session").await?;
+        // Comparing takes so long that the password may have been changed, and its sessions ended, since the hash was read.
+        if let Some(phc) = new.judged_by {
+            let sql = "SELECT 1 AS found FROM credentials WHERE account_id = $1 AND phc = $2";
+            if tx.fetch_optional(sql, args![new.account, phc]).await?.is_none() {
+                return Err(AddWebSessionError::PasswordChanged { account: new.account });
+            }
+        }
         let now = tx.now().await?;
         let expires_at = now.after(new.lifetime);
         let added = tx

@@ -1,6 +1,6 @@
 /** Every request the page makes, by what it is for. */
 
-import { request } from './client';
+import { download, request } from './client';
 import type * as Api from './types';
 
 type Query = Record<string, string | number | null | undefined>;
@@ -16,18 +16,21 @@ const part = encodeURIComponent;
 export const signIn = {
   view: () => request<Api.SignInView>('GET', '/sign-in'),
   session: () => request<Api.SessionView>('GET', '/session'),
-  begin: (account: string, password: string) => request<Api.SessionView>('POST', '/session', { account, password }),
+  begin: (account: string, password: string) =>
+    request<Api.SessionView>('POST', '/session', { account, password } satisfies Api.PasswordSignIn),
   end: () => request<void>('DELETE', '/session'),
-  lookAt: (token: string) => request<Api.InvitationLookView>('POST', '/invitation/look', { token }),
+  lookAt: (token: string) =>
+    request<Api.InvitationLookView>('POST', '/invitation/look', { token } satisfies Api.InvitationLook),
   accept: (token: string, account: string, password: string) =>
-    request<Api.SessionView>('POST', '/invitation/accept', { token, account, password }),
+    request<Api.SessionView>('POST', '/invitation/accept', { token, account, password } satisfies Api.InvitationAccept),
 };
 
 export const me = {
   view: () => request<Api.MeView>('GET', '/me'),
   addKey: (key: Api.KeyRequest) => request<Api.KeyView>('POST', '/me/keys', key),
   removeKey: (fingerprint: string) => request<Api.KeyRemoved>('DELETE', `/me/keys/${part(fingerprint)}`),
-  claimStatement: (text: string) => request<Api.ClaimStatement>('POST', '/me/keys/claim-statement', { text }),
+  claimStatement: (text: string) =>
+    request<Api.ClaimStatement>('POST', '/me/keys/claim-statement', { text } satisfies Api.AskClaimStatement),
   claimKey: (claim: Api.ClaimKey) =>
     request<Api.KeyView>('POST', '/me/keys/claim', claim),
   registerPort: (port: Api.RegisterPort) =>
@@ -38,7 +41,8 @@ export const me = {
   tunnels: () => request<Api.TunnelsView>('GET', '/me/tunnels'),
   closeSession: (session: number) => request<Api.Kicked>('DELETE', `/me/sessions/${session}`),
   traffic: (port: number) => request<Api.TrafficView>('GET', `/me/traffic${query({ port })}`),
-  setPassword: (current: string, next: string) => request<void>('PUT', '/me/password', { current, new: next }),
+  setPassword: (current: string, next: string) =>
+    request<void>('PUT', '/me/password', { current, new: next } satisfies Api.ChangePassword),
   tokens: () => request<Api.TokenView[]>('GET', '/me/tokens'),
   addToken: (token: Api.TokenAdd) =>
     request<Api.NewTokenView>('POST', '/me/tokens', token),
@@ -47,7 +51,8 @@ export const me = {
 };
 
 export type AuditFilter = { kind?: string; account?: string; q?: string };
-type Window = { q?: string; offset?: number; limit?: number };
+/** Which part of a long list is wanted: what `q` finds, from the `offset`th on, `limit` at most. */
+export type Window = { q: string; offset: number; limit: number };
 
 export const admin = {
   accounts: (window: Window) => request<Api.AccountPage>('GET', `/admin/accounts${query(window)}`),
@@ -63,13 +68,14 @@ export const admin = {
     request<Api.LinkView>('POST', '/admin/invitations', invitation),
   revokeInvitation: (id: string) => request<void>('DELETE', `/admin/invitations/${part(id)}`),
   tiers: () => request<Api.TierView[]>('GET', '/admin/tiers'),
-  setTier: (name: string, limits: Api.TierLimits) => request<Api.TierView>('PUT', `/admin/tiers/${part(name)}`, { limits }),
+  setTier: (name: string, limits: Api.TierLimits) =>
+    request<Api.TierView>('PUT', `/admin/tiers/${part(name)}`, { limits } satisfies Api.TierPut),
   removeTier: (name: string) => request<void>('DELETE', `/admin/tiers/${part(name)}`),
   sessions: (window: Window) => request<Api.LiveSessionsView>('GET', `/admin/sessions${query(window)}`),
   endSession: (id: number) => request<Api.Kicked>('DELETE', `/admin/sessions/${id}`),
   audit: (filter: AuditFilter & { before?: number; limit?: number }) =>
     request<Api.AuditPageView>('GET', `/admin/audit${query(filter)}`),
-  auditCsv: (filter: AuditFilter) => `/api/v1/admin/audit.csv${query(filter)}`,
+  auditCsv: (filter: AuditFilter) => download(`/admin/audit.csv${query(filter)}`),
   health: () => request<Api.HealthView>('GET', '/admin/health'),
   settings: () => request<Api.SettingView[]>('GET', '/admin/settings'),
 };

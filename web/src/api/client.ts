@@ -1,5 +1,7 @@
 /** One request to the server and back. What the requests mean stands in `calls.ts`. */
 
+import { sessionKey } from '../lib/session-key';
+
 /** Why a request did not succeed, in words that can be shown. */
 export class ApiError extends Error {
   constructor(
@@ -17,43 +19,52 @@ export class ApiError extends Error {
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-interface Holder {
-  /** Proves that a change was asked for by this page (the session's cookie alone does not). */
-  csrf: string | null;
-  /** Called when the server no longer knows the session. */
-  signedOut: () => void;
-}
-
-const holder: Holder = { csrf: null, signedOut: () => undefined };
-
-/** After sign-in and sign-out. */
-export function useCsrf(token: string | null): void {
-  holder.csrf = token;
-}
+/** Called when the server no longer knows the session. */
+let signedOut: () => void = () => undefined;
 
 export function onSignedOut(handler: () => void): void {
-  holder.signedOut = handler;
+  signedOut = handler;
 }
 
 export async function request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
-  const headers: Record<string, string> = { accept: 'application/json' };
-  if (body !== undefined) headers['content-type'] = 'application/json';
-  if (method !== 'GET' && holder.csrf !== null) headers['x-csrf-token'] = holder.csrf;
-  const init: RequestInit = { method, headers, credentials: 'same-origin', cache: 'no-store' };
-  if (body !== undefined) init.body = JSON.stringify(body);
+  const response = await send(method, path, 'application/json', body === undefined ? {} : { body: JSON.stringify(body) });
+  const text = await answered(response.text());
+  return (text === '' ? undefined : JSON.parse(text)) as Answer;
+}
 
-  let response: Response;
-  let text: string;
+/** A whole file: a link could not carry the session's key. */
+export async function download(path: string): Promise<Blob> {
+  const response = await send('GET', path, '*/*');
+  return answered(response.blob());
+}
+
+/** The answer's head, when it is a success; its body is still to come. */
+export async function send(
+  method: Method,
+  path: string,
+  accept: string,
+  rest: { body?: string; signal?: AbortSignal } = {},
+): Promise<Response> {
+  const headers: Record<string, string> = { accept };
+  if (rest.body !== undefined) headers['content-type'] = 'application/json';
+  const key = sessionKey();
+  if (key !== null) headers['x-csrf-token'] = key;
+  const response = await answered(
+    fetch(`/api/v1${path}`, { method, headers, credentials: 'same-origin', cache: 'no-store', ...rest }),
+  );
+  if (response.ok) return response;
+  const error = toError(response.status, await answered(response.text()));
+  if (error.code === 'signed-out') signedOut();
+  throw error;
+}
+
+/** What the network gives, or that it gives nothing. */
+async function answered<Value>(part: Promise<Value>): Promise<Value> {
   try {
-    response = await fetch(`/api/v1${path}`, init);
-    text = await response.text();
+    return await part;
   } catch {
     throw new ApiError('The server does not answer. Check your connection and try again.', 'unreachable', 0, null);
   }
-  if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as Answer;
-  const error = toError(response.status, text);
-  if (error.code === 'signed-out') holder.signedOut();
-  throw error;
 }
 
 function toError(status: number, text: string): ApiError {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, plural, rate, relativeTime, span } from './format';
+import { bytes, plural, rate, relativeTime, span, timeOfDay } from './format';
 
 test('sizes grow through their units, and never read "1000"', () => {
   const told = [0, 999, 1_000, 1_234, 99_949, 999_499, 999_500, 1_500_000, 25_200_000_000, 3e15].map(bytes);
@@ -33,9 +33,17 @@ test.each([
   [29 * DAY, '29 days ago'],
   [30 * DAY, '2026-10-22'],
   [-2 * HOUR, 'in 2 h'],
+  [-(7 * DAY - SECOND), 'in 7 days'],
+  [-(DAY - SECOND), 'in 1 day'],
+  [-(DAY + 13 * HOUR), 'in 2 days'],
   [-40 * DAY, '2026-12-31'],
 ])('%i ms before now is "%s"', (ago, told) => {
   expect(relativeTime(NOW - ago, NOW)).toBe(told);
+});
+
+test('a time of day has no AM and PM', () => {
+  const told = [0, 9, 13, 23].map((hour) => timeOfDay(new Date(2026, 10, 21, hour, 5).getTime()));
+  expect(told).toEqual(['00:05', '09:05', '13:05', '23:05']);
 });
 
 test('a span is its largest whole unit', () => {

@@ -42,8 +42,18 @@ export function relativeTime(at: number, now: number): string {
   // Clocks of two machines differ a little; "in 1 s" for what has just happened would look broken.
   if (distance < 10 * SECOND) return 'just now';
   if (distance >= 30 * DAY) return new Date(at).toISOString().slice(0, 10);
-  const text = span(distance);
-  return past ? `${text} ago` : `in ${text}`;
+  return past ? `${span(distance)} ago` : `in ${span(rounded(distance))}`;
+}
+
+/** To the nearest unit: a link that is good for 7 days does not end "in 6 days". */
+function rounded(distance: number): number {
+  const unit = distance < MINUTE ? SECOND : distance < HOUR ? MINUTE : distance < DAY ? HOUR : DAY;
+  return Math.round(distance / unit) * unit;
+}
+
+/** `14:03`, in the reader's own zone; 24 hours, because the page speaks one language with everybody. */
+export function timeOfDay(at: number): string {
+  return new Date(at).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
 }
 
 /** `4 min`, `2 h`, `3 days`: the largest unit that fits, rounded down. */

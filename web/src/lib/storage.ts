@@ -1,4 +1,4 @@
-/** What this browser remembers for the person: choices, never secrets. Storage may be switched off; then nothing is remembered. */
+/** What this browser remembers for this origin. Storage may be switched off; then nothing is remembered. */
 
 export function recall(place: string): string | null {
   try {
@@ -8,9 +8,19 @@ export function recall(place: string): string | null {
   }
 }
 
-export function keep(place: string, value: string): void {
+/** Tells whether it is kept. */
+export function keep(place: string, value: string): boolean {
   try {
     localStorage.setItem(place, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function forget(place: string): void {
+  try {
+    localStorage.removeItem(place);
   } catch {
     // See above.
   }

@@ -5,6 +5,7 @@
 
 import { me } from '../api/calls';
 import { ApiError } from '../api/client';
+import { listen } from '../api/events';
 import type { MeView, TunnelsView } from '../api/types';
 import { addSample, type Sample } from '../lib/traffic';
 import { clock } from './clock.svelte';
@@ -25,7 +26,7 @@ class Live {
   #samples = $state.raw<ReadonlyMap<string, Sample[]>>(new Map());
   #directory = $state(0);
   #lost = $state(false);
-  #source: EventSource | null = null;
+  #stream: AbortController | null = null;
   #retry: ReturnType<typeof setTimeout> | null = null;
   #hide: ReturnType<typeof setTimeout> | null = null;
   #running = false;
@@ -82,21 +83,14 @@ class Live {
   }
 
   #open(): void {
-    const source = new EventSource('/api/v1/events');
-    this.#source = source;
-    source.addEventListener('open', () => {
-      this.#lost = false;
-    });
-    source.addEventListener('me', (event) => {
-      this.#me = JSON.parse(event.data) as MeView;
-    });
-    source.addEventListener('tunnels', (event) => this.#took(JSON.parse(event.data) as TunnelsView));
-    source.addEventListener('directory', () => {
-      this.#directory += 1;
-    });
-    source.addEventListener('signed-out', () => session.ended());
-    // EventSource tries again by itself only after some failures, and at its own pace; one way for all is easier to trust.
-    source.addEventListener('error', () => {
+    // Somebody may have come back to the tab while the last round of asking was still under way.
+    this.#close();
+    const stream = new AbortController();
+    this.#stream = stream;
+    const opened = () => (this.#lost = false);
+    listen(stream.signal, { opened, told: (event, data) => this.#told(event, data) }).catch((error: unknown) => {
+      if (!(error instanceof ApiError)) throw error;
+      if (this.#stream !== stream) return;
       this.#close();
       this.#lost = true;
       this.#directory += 1;
@@ -104,9 +98,16 @@ class Live {
     });
   }
 
+  #told(event: string, data: string): void {
+    if (event === 'me') this.#me = JSON.parse(data) as MeView;
+    else if (event === 'tunnels') this.#took(JSON.parse(data) as TunnelsView);
+    else if (event === 'directory') this.#directory += 1;
+    else if (event === 'signed-out') session.ended();
+  }
+
   #close(): void {
-    this.#source?.close();
-    this.#source = null;
+    this.#stream?.abort();
+    this.#stream = null;
   }
 
   /** One round while the stream is down: ask, wait, try the stream. */
@@ -123,7 +124,8 @@ class Live {
     if (!this.#running) return;
     this.#retry = setTimeout(() => {
       this.#retry = null;
-      this.#open();
+      // A hidden tab tries again when somebody looks at it.
+      if (!document.hidden) this.#open();
     }, POLL);
   }
 
@@ -147,7 +149,7 @@ class Live {
     }
     if (this.#hide !== null) clearTimeout(this.#hide);
     this.#hide = null;
-    if (this.#source === null && this.#retry === null) this.#open();
+    if (this.#stream === null && this.#retry === null) this.#open();
   }
 }
 

@@ -1,30 +1,25 @@
-/** Short messages in a corner, read out by screen readers: what has just happened, never what the person must act on. */
-
-export interface Notice {
-  id: number;
-  text: string;
-}
+/** A short message in a corner, read out by screen readers: what has just happened, never what the person must act on. */
 
 /** Long enough to read two lines; WCAG 2.2.1 is met because everything said here also shows on the page itself. */
 const STAYS = 6_000;
 
 class Notices {
-  #list = $state.raw<Notice[]>([]);
-  #next = 1;
+  #text = $state<string | null>(null);
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
-  get list(): readonly Notice[] {
-    return this.#list;
+  /** The latest; an older one gives way, since a pile would lie on what people work with. */
+  get text(): string | null {
+    return this.#text;
   }
 
   say(text: string): void {
-    const id = this.#next;
-    this.#next += 1;
-    this.#list = [...this.#list.slice(-2), { id, text }];
-    setTimeout(() => this.dismiss(id), STAYS);
+    clearTimeout(this.#timer);
+    this.#text = text;
+    this.#timer = setTimeout(() => this.dismiss(), STAYS);
   }
 
-  dismiss(id: number): void {
-    this.#list = this.#list.filter((notice) => notice.id !== id);
+  dismiss(): void {
+    this.#text = null;
   }
 }
 

@@ -1,8 +1,9 @@
 /** Who is looking at this page. */
 
 import { signIn } from '../api/calls';
-import { ApiError, onSignedOut, useCsrf } from '../api/client';
+import { ApiError, onSignedOut } from '../api/client';
 import type { SessionView } from '../api/types';
+import { acceptSessionKey, forgetSessionKey, keepSessionKey, onOtherTab } from '../lib/session-key';
 
 export type Phase =
   | { is: 'starting' }
@@ -15,26 +16,35 @@ class Session {
 
   constructor() {
     onSignedOut(() => this.ended());
+    // This tab's requests are now somebody else's, or nobody's; it must not go on to show whose they were.
+    onOtherTab(() => void this.resume());
   }
 
   get phase(): Phase {
     return this.#phase;
   }
 
-  /** Asks the server who we are. */
-  async resume(): Promise<void> {
+  /** Asks the server who we are; `elseSay` is for whom it does not know. */
+  async resume(elseSay: string | null = null): Promise<void> {
     try {
-      this.began(await signIn.session());
+      this.#phase = { is: 'signed-in', session: await signIn.session() };
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) this.#leave(null);
-      else this.#phase = { is: 'unreachable', message: error.message };
+      this.#phase =
+        error.status === 401 ? { is: 'signed-out', message: elseSay } : { is: 'unreachable', message: error.message };
     }
   }
 
+  /** The answer that begins a session is the only one that tells its key. */
   began(session: SessionView): void {
-    useCsrf(session.csrf ?? null);
+    if (session.csrf != null) keepSessionKey(session.csrf);
     this.#phase = { is: 'signed-in', session };
+  }
+
+  /** The way back from a provider: the key came in the part of the address that no server sees. */
+  async arrived(key: string): Promise<void> {
+    const accepted = acceptSessionKey(key, Date.now());
+    await this.resume(accepted ? null : 'This sign-in was not begun in this browser, or took too long. Try again.');
   }
 
   /** The person asked for it. */
@@ -45,17 +55,14 @@ class Session {
       // A session the server has forgotten is over as well; anything else leaves it alive, so say so.
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
     }
-    this.#leave(null);
+    forgetSessionKey();
+    this.#phase = { is: 'signed-out', message: null };
   }
 
-  /** The server ended it. */
+  /** The server ended it. Its key stays where it is: another tab may have put the key of the next session there. */
   ended(): void {
-    if (this.#phase.is === 'signed-in') this.#leave('Your session has ended. Sign in again to go on.');
-  }
-
-  #leave(message: string | null): void {
-    useCsrf(null);
-    this.#phase = { is: 'signed-out', message };
+    if (this.#phase.is !== 'signed-in') return;
+    this.#phase = { is: 'signed-out', message: 'Your session has ended. Sign in again to go on.' };
   }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! A connection on which nothing is being answered has not said yet that it is worth anything: when there is no room, the one that
 //! has been so for longest goes, of the source that holds the most. So silent connections, however many, keep nobody out, and who
-//! opens them in numbers loses their own first.
+//! opens them in numbers loses their own first. A reverse proxy of the operator's stands for many people: it has no share, and what
+//! it holds is not taken, because it would send the next person there.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_core::Source;
+use adit_jumphost::config::Networks;
 use tokio_util::sync::CancellationToken;
 
 /// A browser opens six connections to a host, and several people may sit behind one address.
@@ -18,8 +21,11 @@ const PER_SOURCE: usize = 64;
 const TOTAL: usize = 1_024;
 
 /// The places there are. Clones share them.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Places(Arc<Mutex<Table>>);
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    table: Arc<Mutex<Table>>,
+    proxies: Arc<Networks>,
+}
 
 /// A connection's place; dropped, it is free.
 #[derive(Debug)]
@@ -46,7 +52,8 @@ struct Table {
 
 #[derive(Debug)]
 struct Held {
-    source: Source,
+    /// Whose it is; `None` where that is a proxy of the operator's.
+    source: Option<Source>,
     state: State,
     taken: CancellationToken,
 }
@@ -59,15 +66,20 @@ enum State {
 }
 
 impl Places {
+    pub(super) fn new(proxies: Networks) -> Self {
+        Self { table: Arc::default(), proxies: Arc::new(proxies) }
+    }
+
     /// A place for a peer of this address; `None` where all that could be taken from somebody is at work.
     pub(super) fn take(&self, peer: IpAddr) -> Option<Place> {
         let taken = CancellationToken::new();
-        let id = self.lock().take(Source::from(peer), taken.clone())?;
+        let source = (!self.proxies.contain(peer)).then(|| Source::from(peer));
+        let id = self.lock().take(source, taken.clone())?;
         Some(Place { places: self.clone(), id, taken })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,26 +111,24 @@ impl Drop for AtWork {
 }
 
 impl Table {
-    fn take(&mut self, source: Source, taken: CancellationToken) -> Option<u64> {
-        if self.of(source) >= PER_SOURCE {
-            self.evict(Some(source))?;
+    fn take(&mut self, source: Option<Source>, taken: CancellationToken) -> Option<u64> {
+        if source.is_some() && self.of(source) >= PER_SOURCE {
+            self.evict(|held| held.source == source)?;
         } else if self.held.len() >= TOTAL {
-            self.evict(None)?;
+            self.evict(|held| held.source.is_some())?;
         }
         let id = self.next();
         self.held.insert(id, Held { source, state: State::Silent(id), taken });
         Some(id)
     }
 
-    /// Takes the place of the one that has been silent for longest: of this source, or of the one that holds the most.
-    fn evict(&mut self, source: Option<Source>) -> Option<()> {
-        let mut counts: HashMap<Source, usize> = HashMap::new();
+    /// Takes the place of the one of these that has been silent for longest, of the source that holds the most.
+    fn evict(&mut self, may_go: impl Fn(&Held) -> bool) -> Option<()> {
+        let mut counts: HashMap<Option<Source>, usize> = HashMap::new();
         self.held.values().for_each(|held| *counts.entry(held.source).or_default() += 1);
-        let silent = self.held.iter().filter_map(|(id, held)| match held.state {
-            State::Silent(since) if source.is_none_or(|source| source == held.source) => {
-                Some((counts.get(&held.source), std::cmp::Reverse(since), *id))
-            }
-            _ => None,
+        let silent = self.held.iter().filter(|(_, held)| may_go(held)).filter_map(|(id, held)| match held.state {
+            State::Silent(since) => Some((counts.get(&held.source), Reverse(since), *id)),
+            State::Working => None,
         });
         let (.., id) = silent.max()?;
         self.held.remove(&id)?.taken.cancel();
@@ -132,7 +142,7 @@ impl Table {
         }
     }
 
-    fn of(&self, source: Source) -> usize {
+    fn of(&self, source: Option<Source>) -> usize {
         self.held.values().filter(|held| held.source == source).count()
     }
 
@@ -144,10 +154,16 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use adit_jumphost::RawConfig;
+
     use super::*;
 
     fn peer(number: usize) -> IpAddr {
         format!("10.{}.{}.1", number / 256, number % 256).parse().unwrap()
+    }
+
+    fn places() -> Places {
+        Places::new(Networks::default())
     }
 
     fn fill(places: &Places, count: usize, source: impl Fn(usize) -> usize) -> Vec<Place> {
@@ -160,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_source_that_has_its_share_loses_what_was_silent_longest() {
-        let places = Places::default();
+        let places = places();
         let held = fill(&places, PER_SOURCE, |_| 1);
         let first = held[0].at_work();
         let more = places.take(peer(1)).unwrap();
@@ -168,14 +184,14 @@ mod tests {
         drop(first);
         let others = (places.take(peer(1)).unwrap(), places.take(peer(1)).unwrap());
         assert_eq!(lost(&held), [1, 2, 3], "and was heard of last");
-        assert_eq!(places.lock().of(Source::from(peer(1))), PER_SOURCE);
+        assert_eq!(places.lock().of(Some(Source::from(peer(1)))), PER_SOURCE);
         drop((held, more, others));
         assert!(places.lock().held.is_empty(), "nobody is remembered who is gone");
     }
 
     #[test]
     fn where_all_are_at_work_a_newcomer_is_refused() {
-        let places = Places::default();
+        let places = places();
         let held = fill(&places, PER_SOURCE, |_| 1);
         let work: Vec<_> = held.iter().map(Place::at_work).collect();
         assert!(places.take(peer(1)).is_none());
@@ -186,7 +202,7 @@ mod tests {
 
     #[test]
     fn when_there_is_no_room_whoever_holds_the_most_makes_some() {
-        let places = Places::default();
+        let places = places();
         let one = places.take(peer(9_000)).unwrap();
         let held = fill(&places, TOTAL - 1, |number| number / 60);
         let newcomer = places.take(peer(9_001)).unwrap();
@@ -196,8 +212,20 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_of_ours_has_no_share_and_keeps_what_it_holds() {
+        let typed = serde_json::json!({"web_trusted_proxies": "10.0.7.1"});
+        let config = serde_json::from_value::<RawConfig>(typed).unwrap().check().unwrap();
+        let places = Places::new(config.web_trusted_proxies);
+        let through = fill(&places, 900, |_| 7);
+        let held = fill(&places, TOTAL - 900, |number| number);
+        let newcomer = places.take(peer(7)).unwrap();
+        assert_eq!((lost(&through).len(), lost(&held)), (0, vec![0]));
+        drop(newcomer);
+    }
+
+    #[test]
     fn what_ends_after_its_place_was_taken_changes_nothing() {
-        let places = Places::default();
+        let places = places();
         let held = fill(&places, PER_SOURCE, |_| 1);
         let next = places.take(peer(1)).unwrap();
         assert_eq!(lost(&held), [0]);

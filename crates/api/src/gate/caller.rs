@@ -1,10 +1,12 @@
 //! Who asks. A handler names one of these types, and does not run for anybody else; what it can do, it can do only through the
 //! value it gets. So no handler can forget to ask who is there.
 
+use std::net::SocketAddr;
+
 use adit_jumphost::admin::{Admin, ListError};
 use adit_jumphost::signin::scope::Scope;
 use adit_jumphost::signin::token::{API_TOKEN_PREFIX, Token};
-use adit_jumphost::signin::{Member, SignIn, Visit};
+use adit_jumphost::signin::{Member, SessionProof, SessionProofError, SignIn, Visit};
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderName, ORIGIN};
@@ -13,16 +15,17 @@ use axum::http::request::Parts;
 use super::cookie::Purpose;
 use super::origin::Origin;
 use super::{Passed, comes_from_our_page};
-use crate::connections::Ends;
 use crate::failure::Refusal;
 use crate::web::App;
 
-const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
+/// Brings the key of the page's session. The browser keeps it for our origin alone, while it sends the cookie also to what a member
+/// serves at another port of this host; and a page of another origin cannot send this header.
+const KEY: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// Somebody of whom nothing is asked.
 #[derive(Debug)]
 pub(crate) struct Visitor {
-    /// From where, and with which session, if any.
+    /// From where, and what the browser shows of a session, if anything.
     pub(crate) visit: Visit,
     /// The one of our origins that was asked.
     pub(crate) origin: Origin,
@@ -40,8 +43,8 @@ pub(crate) struct SignedIn {
 /// What shows that somebody is signed in.
 #[derive(Debug, Clone)]
 pub(crate) enum Credential {
-    /// The cookie of a session.
-    Session(Token),
+    /// The cookie of a session and, from its own page, the key that belongs to it.
+    Session(SessionProof),
     /// `Authorization: Bearer`. No browser sends one by itself.
     ApiToken(Token),
 }
@@ -58,41 +61,58 @@ impl Credential {
                 let ours = scheme.eq_ignore_ascii_case("bearer") && token.starts_with(API_TOKEN_PREFIX);
                 ours.then(|| Self::ApiToken(Token::from_text(token)))
             }
-            None => Purpose::Session.read(origin, headers).map(|token| Self::Session(Token::from_text(&token))),
+            None => session_proof(headers, origin).map(Self::Session),
         }
     }
 
     /// Whose it is, now. Counts as a use.
-    async fn member(&self, sign_in: &SignIn, ends: Ends) -> Result<Option<Member>, ListError> {
-        Ok(match self {
-            Self::Session(token) => sign_in.member_of_session(token, ends.peer).await?,
-            Self::ApiToken(token) => sign_in.member_of_token(token, ends.peer).await?,
-        })
+    async fn member(&self, sign_in: &SignIn, client: SocketAddr) -> Result<Member, SessionProofError> {
+        match self {
+            Self::Session(proof) => sign_in.member_of_session(proof, client).await,
+            Self::ApiToken(token) => sign_in.member_of_token(token, client).await?.ok_or(SessionProofError::NoSession),
+        }
     }
 
     /// Whose it still is. Does not count as a use of a session, which ends when nobody is there any more.
-    pub(crate) async fn still_member(&self, sign_in: &SignIn, ends: Ends) -> Result<Option<Member>, ListError> {
-        Ok(match self {
-            Self::Session(token) => sign_in.still_member(token, ends.peer).await?,
-            Self::ApiToken(token) => sign_in.member_of_token(token, ends.peer).await?,
-        })
+    pub(crate) async fn still_member(&self, sign_in: &SignIn, client: SocketAddr) -> Result<Option<Member>, ListError> {
+        let member = match self {
+            Self::Session(proof) => sign_in.still_member(proof, client).await,
+            Self::ApiToken(token) => return Ok(sign_in.member_of_token(token, client).await?),
+        };
+        match member {
+            Ok(member) => Ok(Some(member)),
+            Err(SessionProofError::NoSession | SessionProofError::OtherKey) => Ok(None),
+            Err(SessionProofError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// What it is told from others by.
+    pub(crate) fn token(&self) -> &Token {
+        match self {
+            Self::Session(SessionProof { token, .. }) | Self::ApiToken(token) => token,
+        }
     }
 }
 
-fn passed(parts: &Parts) -> Result<(Origin, Ends), Refusal> {
-    match (parts.extensions.get::<Passed>(), parts.extensions.get::<Ends>()) {
-        (Some(Passed(origin)), Some(ends)) => Ok((origin.clone(), *ends)),
-        _ => Err(Refusal::new(StatusCode::FORBIDDEN, "this request did not come through the gate", "foreign-host")),
-    }
+fn session_proof(headers: &HeaderMap, origin: &Origin) -> Option<SessionProof> {
+    let token = Purpose::Session.read(origin, headers)?;
+    let key = headers.get(KEY).and_then(|key| key.to_str().ok());
+    Some(SessionProof { token: Token::from_text(&token), key: key.map(Token::from_text) })
+}
+
+fn passed(parts: &Parts) -> Result<Passed, Refusal> {
+    let told = "this request did not come through the gate";
+    let passed = parts.extensions.get::<Passed>().cloned();
+    passed.ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, told, "foreign-host"))
 }
 
 impl FromRequestParts<App> for Visitor {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Refusal> {
-        let (origin, ends) = passed(parts)?;
-        let replaces = Purpose::Session.read(&origin, &parts.headers).map(|token| Token::from_text(&token));
-        Ok(Self { visit: Visit { client: ends.peer, replaces }, origin })
+        let Passed { origin, client } = passed(parts)?;
+        let replaces = session_proof(&parts.headers, &origin);
+        Ok(Self { visit: Visit { client, replaces }, origin })
     }
 }
 
@@ -100,32 +120,35 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-        let (origin, ends) = passed(parts)?;
+        let Passed { origin, client } = passed(parts)?;
         let signed_out = || Refusal::new(StatusCode::UNAUTHORIZED, "you are signed out; sign in again", "signed-out");
+        let is_change = !parts.method.is_safe();
         let credential = Credential::of(&parts.headers, &origin).ok_or_else(signed_out)?;
-        let member = credential.member(&app.sign_in, ends).await?.ok_or_else(signed_out)?;
-        if parts.method.is_safe() {
-            member.permit(Scope::Read)?;
-        } else {
-            member.permit(Scope::Write)?;
-            check_intent(&parts.headers, &credential, &member)?;
+        if is_change && matches!(credential, Credential::Session(_)) {
+            check_origin(&parts.headers)?;
         }
+        let member = credential.member(&app.sign_in, client).await.map_err(|error| match error {
+            SessionProofError::OtherKey if is_change => Refusal::new(
+                StatusCode::FORBIDDEN,
+                "the x-csrf-token is missing or of another session; sign in again",
+                "csrf",
+            ),
+            // A cookie alone is nobody.
+            SessionProofError::OtherKey | SessionProofError::NoSession => signed_out(),
+            SessionProofError::Store(error) => ListError::from(error).into(),
+        })?;
+        member.permit(if is_change { Scope::Write } else { Scope::Read })?;
         Ok(Self { member, credential })
     }
 }
 
-/// Whether our own page wants this change: its origin is ours (a foreign one has not come this far), and it knows the session's
-/// token, which no other page can read.
-fn check_intent(headers: &HeaderMap, credential: &Credential, member: &Member) -> Result<(), Refusal> {
-    let refuse = |error: &str, code| Err(Refusal::new(StatusCode::FORBIDDEN, error, code));
-    let from_our_page = headers.contains_key(ORIGIN) || comes_from_our_page(headers);
-    if matches!(credential, Credential::Session(_)) && !from_our_page {
-        return refuse("a change with a cookie has to say its Origin; a program uses an API token", "foreign-origin");
+/// Whether our own page wants this change. A foreign origin has not come this far; one that is not said might be any.
+fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(ORIGIN) || comes_from_our_page(headers) {
+        return Ok(());
     }
-    if !member.may_change_with(headers.get(CSRF).and_then(|token| token.to_str().ok())) {
-        return refuse("the x-csrf-token is missing or of another session; load the page again", "csrf");
-    }
-    Ok(())
+    let told = "a change with a cookie has to say its Origin; a program uses an API token";
+    Err(Refusal::new(StatusCode::FORBIDDEN, told, "foreign-origin"))
 }
 
 impl FromRequestParts<App> for Administrator {

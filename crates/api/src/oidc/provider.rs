@@ -17,6 +17,10 @@ const GOOD_FOR: Duration = Duration::from_secs(3_600);
 /// anybody can send us such a token.
 const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(30);
 
+/// One that cannot be reached is left alone for so long: anybody can begin a sign-in, and each would wait for the one before, and
+/// ask the provider once more.
+const FAILED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+
 /// Why the provider is not known.
 #[derive(Debug, Error)]
 pub(crate) enum DiscoveryError {
@@ -28,6 +32,8 @@ pub(crate) enum DiscoveryError {
     OtherIssuer { found: String, expected: String },
     #[error("the provider's keys cannot be read")]
     Keys(#[source] FetchError),
+    #[error("the provider could not be used a moment ago, and is asked again in some seconds")]
+    Lately,
 }
 
 /// The part of the metadata that we need (OpenID Connect Discovery 1.0 §3).
@@ -56,12 +62,19 @@ pub(super) struct Provider {
     issuer: String,
     fetch: Fetch,
     /// Held while it is fetched: whoever comes meanwhile waits for the same answer instead of asking too.
-    known: Mutex<Option<Arc<Known>>>,
+    known: Mutex<Memory>,
+}
+
+/// What came of asking.
+#[derive(Debug, Default)]
+struct Memory {
+    known: Option<Arc<Known>>,
+    failed: Option<Instant>,
 }
 
 impl Provider {
     pub(super) fn new(issuer: String, fetch: Fetch) -> Self {
-        Self { issuer, fetch, known: Mutex::new(None) }
+        Self { issuer, fetch, known: Mutex::default() }
     }
 
     /// The provider as it was found within the last hour.
@@ -75,12 +88,17 @@ impl Provider {
     }
 
     async fn known_within(&self, age: Duration) -> Result<Arc<Known>, DiscoveryError> {
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.fetched.elapsed() < age) {
+        let mut memory = self.known.lock().await;
+        if let Some(known) = memory.known.as_ref().filter(|known| known.fetched.elapsed() < age) {
             return Ok(Arc::clone(known));
         }
-        let found = Arc::new(self.discover().await?);
-        *known = Some(Arc::clone(&found));
+        if memory.failed.is_some_and(|failed| failed.elapsed() < FAILED_AT_MOST_EVERY) {
+            return Err(DiscoveryError::Lately);
+        }
+        let found = self.discover().await;
+        memory.failed = found.is_err().then(Instant::now);
+        let found = Arc::new(found?);
+        memory.known = Some(Arc::clone(&found));
         Ok(found)
     }
 
@@ -104,5 +122,36 @@ struct Keys {
 impl Keys {
     fn usable(self) -> JwkSet {
         JwkSet { keys: self.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_provider_that_fails_is_not_asked_by_everybody() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let provider = Provider::new(format!("http://{}", listener.local_addr().unwrap()), Fetch::new().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            // Each connection is closed unheard.
+            while listener.accept().await.is_ok() {
+                counted.fetch_add(1, Relaxed);
+            }
+        });
+        assert!(matches!(provider.known().await, Err(DiscoveryError::Metadata(_))));
+        let before = asked.load(Relaxed);
+        for _ in 0..10 {
+            assert!(matches!(provider.known().await, Err(DiscoveryError::Lately)));
+        }
+        assert_eq!(asked.load(Relaxed), before);
+        provider.known.lock().await.failed = Instant::now().checked_sub(FAILED_AT_MOST_EVERY);
+        assert!(matches!(provider.known().await, Err(DiscoveryError::Metadata(_))), "asked again, later");
     }
 }

@@ -1,11 +1,9 @@
 //! A member's keys.
 
 use adit_jumphost::admin::{ClaimStatement, KeyRemoved, KeyView};
-use adit_jumphost::member::{AddKey, ClaimKey, ClaimStatement as AskToClaim, RemoveKey};
+use adit_jumphost::member::{AddKey, AskClaimStatement, ClaimKey, RemoveKey};
 use axum::Json;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -22,13 +20,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(remove))
 }
 
-/// Which key somebody wants to take over.
-#[derive(Deserialize, ToSchema)]
-struct ClaimAsk {
-    /// The public key, as for adding one.
-    text: String,
-}
-
 /// Adds a key.
 #[utoipa::path(post, path = "/me/keys", tag = "keys", request_body = AddKey, responses((status = 201, body = KeyView)))]
 async fn add(
@@ -40,14 +31,14 @@ async fn add(
 
 /// What has to be signed to take over a key that another account holds.
 #[utoipa::path(
-    post, path = "/me/keys/claim-statement", tag = "keys", request_body = ClaimAsk,
+    post, path = "/me/keys/claim-statement", tag = "keys", request_body = AskClaimStatement,
     responses((status = 200, body = ClaimStatement))
 )]
 async fn claim_statement(
     SignedIn { member, .. }: SignedIn,
-    Body(ClaimAsk { text }): Body<ClaimAsk>,
+    Body(question): Body<AskClaimStatement>,
 ) -> Result<Json<ClaimStatement>, Refusal> {
-    Ok(Json(member.call(AskToClaim { text }).await?))
+    Ok(Json(member.call(question).await?))
 }
 
 /// Takes over a key, with the signature.

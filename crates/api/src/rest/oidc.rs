@@ -21,8 +21,8 @@ use crate::web::App;
 /// Where the provider sends people back to; to be entered there as this server's redirect URI.
 pub(crate) const CALLBACK: &str = "/api/v1/oidc/callback";
 
-/// The page, once somebody is signed in.
-const HOME: &str = "/";
+/// The page, once somebody is signed in: it keeps the session's key and leads on. What stands behind the `#` goes to no server.
+const SIGNED_IN: &str = "/#/signed-in?key=";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(start)).routes(routes!(callback))
@@ -65,7 +65,8 @@ async fn callback(
     Ok(match app.sign_in.with_oidc(&claims, visit).await {
         Ok(begun) => {
             let session = Purpose::Session.set(&origin, begun.token.as_str(), begun.lifetime);
-            lead_to(HOME, session.into_iter().chain(forget).collect())
+            let page = format!("{SIGNED_IN}{}", begun.key.as_str());
+            lead_to(&page, session.into_iter().chain(forget).collect())
         }
         Err(error) => {
             tracing::info!(error = error_chain(&error), "nobody was signed in by the OpenID provider");

@@ -21,6 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// What becomes of an entry; what is left out stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct PortPatch {
     /// What is served there.
     description: Option<String>,

@@ -27,13 +27,13 @@ async fn ways_in(State(app): State<App>) -> Result<Json<SignInView>, Refusal> {
     Ok(Json(app.sign_in.view().await.map_err(ListError::from)?))
 }
 
-/// The session of this caller.
+/// The session of this caller, without its `csrf`, which only the beginning of a session tells.
 #[utoipa::path(get, path = "/session", tag = "sign-in", responses((status = 200, body = WebSessionView)))]
 async fn session(SignedIn { member, .. }: SignedIn) -> Json<WebSessionView> {
     Json(member.session_view())
 }
 
-/// Signs in. The browser's session, if it had one, is replaced.
+/// Signs in. The browser's session, if it had one and shows its `x-csrf-token`, is replaced.
 #[utoipa::path(
     post, path = "/session", tag = "sign-in", request_body = PasswordSignIn, responses((status = 200, body = WebSessionView))
 )]
@@ -52,11 +52,11 @@ async fn sign_out(
     Visitor { visit, origin }: Visitor,
     SignedIn { credential, .. }: SignedIn,
 ) -> Result<Response, Refusal> {
-    let Credential::Session(token) = credential else {
+    let Credential::Session(proof) = credential else {
         let told = "an API token has no session; delete the token to end it";
         return Err(Refusal::new(StatusCode::FORBIDDEN, told, "scope"));
     };
-    app.sign_in.sign_out(&token, visit.client).await.map_err(ListError::from)?;
+    app.sign_in.sign_out(&proof.token, visit.client).await.map_err(ListError::from)?;
     let forget = Purpose::Session.clear(&origin).map(|cookie| (SET_COOKIE, cookie));
     Ok((StatusCode::NO_CONTENT, AppendHeaders(forget)).into_response())
 }

@@ -25,6 +25,7 @@ async fn list(SignedIn { member, .. }: SignedIn) -> Result<Json<TunnelsView>, Re
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 struct OfPort {
     /// The port.
     port: u16,

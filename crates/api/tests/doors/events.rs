@@ -21,7 +21,9 @@ impl Stream {
     async fn open(browser: &Browser) -> Self {
         let mut stream = TcpStream::connect(browser.address).await.unwrap();
         let (host, cookie) = (browser.address, browser.cookie.clone().unwrap());
-        let head = format!("GET /api/v1/events HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\n\r\n");
+        let key = browser.csrf.clone().unwrap();
+        let head =
+            format!("GET /api/v1/events HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\nx-csrf-token: {key}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         Self(BufReader::new(stream))
     }
@@ -58,7 +60,7 @@ impl Stream {
     }
 
     /// Whether its last event says that it is over.
-    async fn ends_signed_out(&mut self) {
+    pub(crate) async fn ends_signed_out(&mut self) {
         self.wait_for("signed-out").await;
         assert_eq!(self.event().await, None);
     }

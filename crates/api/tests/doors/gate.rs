@@ -79,6 +79,7 @@ async fn every_answer_carries_the_headers() {
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(policy.ends_with("require-trusted-types-for 'script'; trusted-types svelte-trusted-html"), "{policy}");
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "no-referrer"),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use adit_jumphost::admin::{Admin, InvitationAdd};
 use adit_jumphost::{DataDir, JumpHost, RawConfig};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -72,6 +74,14 @@ impl Host {
         assert_eq!(answer.status, 200, "{}", answer.text());
         browser.keep(&answer);
         browser
+    }
+
+    /// Moves the last use of every session into the past.
+    pub(crate) async fn age_sessions(&self, by: Duration) {
+        let options = SqliteConnectOptions::new().filename(self.folder.path().join("store.sqlite"));
+        let mut store = options.connect().await.unwrap();
+        let aged = sqlx::query("UPDATE web_sessions SET seen_at = seen_at - $1").bind(by.as_millis() as i64);
+        assert!(aged.execute(&mut store).await.unwrap().rows_affected() > 0);
     }
 
     /// Stops it, and looks for a text in all its files.

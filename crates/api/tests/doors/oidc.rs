@@ -45,6 +45,11 @@ async fn come_back(browser: &Browser, path: &str, cookie: &str) -> Answer {
     browser.send("GET", path, None, &headers).await
 }
 
+/// The key that the page finds behind the `#` of its address.
+fn key_of(answer: &Answer) -> &str {
+    led_to(answer).strip_prefix("/#/signed-in?key=").expect("a page that keeps the key")
+}
+
 fn refused_as(answer: &Answer, code: &str) {
     assert_eq!(led_to(answer), format!("/#/sign-in?error={code}"));
     assert_eq!(answer.cookie(SESSION), None);
@@ -60,9 +65,10 @@ async fn a_person_of_the_provider_is_signed_in() {
         let (path, cookie) = go_there(&host).await;
         let mut browser = host.browser();
         let answer = come_back(&browser, &path, &cookie).await;
-        assert_eq!(led_to(&answer), "/");
         assert_eq!(answer.cookie(SIGN_IN).as_deref(), Some("__Host-adit-sign-in="), "it served");
         browser.cookie = answer.cookie(SESSION);
+        assert_eq!(browser.get("/api/v1/session").await.status, 401, "the page has not read its key yet");
+        browser.csrf = Some(key_of(&answer).to_owned());
         let session = browser.get("/api/v1/session").await.json();
         assert_eq!((&session["account"], &session["via"]), (&json!("alice-at-home"), &json!("oidc")));
         let me = browser.get("/api/v1/me").await.json();
@@ -105,7 +111,7 @@ async fn a_token_that_is_not_for_us_signs_nobody_in() {
     }
     provider.misbehave(Mischief::None);
     let (path, cookie) = go_there(&host).await;
-    assert_eq!(led_to(&come_back(&host.browser(), &path, &cookie).await), "/");
+    assert!(!key_of(&come_back(&host.browser(), &path, &cookie).await).is_empty());
 }
 
 #[tokio::test]
@@ -125,7 +131,7 @@ async fn an_answer_counts_in_the_browser_that_asked_and_once() {
     let code_of_other = format!("{}&state={state}", other_path.split("&state=").next().unwrap());
     refused_as(&come_back(&browser, &code_of_other, &cookie).await, "oidc-exchange");
 
-    assert_eq!(led_to(&come_back(&browser, &path, &cookie).await), "/");
+    assert!(!key_of(&come_back(&browser, &path, &cookie).await).is_empty());
     refused_as(&come_back(&browser, &path, &cookie).await, "oidc-exchange");
 
     let denied = path.replace("code=code-0", "error=access_denied");

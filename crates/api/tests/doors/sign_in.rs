@@ -19,8 +19,8 @@ async fn a_link_makes_an_account_once_and_the_password_signs_in() {
     let weak = json!({"token": made.token.as_str(), "account": "alice", "password": "alice alice alice"});
     assert_eq!(host.browser().post("/api/v1/invitation/accept", weak).await.error(), (400, "weak-password".to_owned()));
     assert_eq!(host.browser().post("/api/v1/invitation/accept", accept.clone()).await.status, 200);
-    for path in ["/api/v1/invitation/look", "/api/v1/invitation/accept"] {
-        let used = host.browser().post(path, accept.clone()).await;
+    for (path, question) in [("/api/v1/invitation/look", token), ("/api/v1/invitation/accept", accept)] {
+        let used = host.browser().post(path, question).await;
         assert_eq!(used.error(), (404, "no-such-invitation".to_owned()));
     }
     assert_eq!(host.browser().get("/api/v1/sign-in").await.json()["first_run"], false);
@@ -35,7 +35,14 @@ async fn a_link_makes_an_account_once_and_the_password_signs_in() {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains("Domain"), "{cookie}");
-    assert_eq!(browser.get(SESSION).await.json(), view);
+    let key = view["csrf"].as_str().unwrap();
+    assert_eq!(key.len(), 64);
+    assert!(!answer.header("set-cookie").unwrap().contains(key));
+    let again = browser.get(SESSION).await;
+    assert!(!again.text().contains(key), "the key is told once");
+    let mut without_key = view.clone();
+    without_key["csrf"] = json!(null);
+    assert_eq!(again.json(), without_key);
 }
 
 #[tokio::test]
@@ -69,7 +76,7 @@ async fn after_ten_bad_passwords_even_the_right_one_waits() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_planted_is_replaced() {
+async fn a_cookie_that_was_planted_is_replaced() {
     let host = Host::start().await;
     let planted = host.member("mallory").await;
     host.member("alice").await;
@@ -78,7 +85,7 @@ async fn a_session_that_was_planted_is_replaced() {
     assert_eq!(victim.sign_in("alice", PASSWORD).await.status, 200);
     assert_ne!(victim.cookie, planted.cookie);
     assert_eq!(victim.get(SESSION).await.json()["account"], "alice");
-    assert_eq!(planted.get(SESSION).await.error(), (401, "signed-out".to_owned()), "what was planted is worth nothing");
+    assert_eq!(planted.get(SESSION).await.json()["account"], "mallory", "what was planted leads nowhere else");
 
     victim.cookie = Some("__Host-adit=chosen-by-mallory".to_owned());
     assert_eq!(victim.sign_in("alice", PASSWORD).await.status, 200);

@@ -13,11 +13,12 @@ use utoipa::ToSchema;
 use super::{Admin, Fault, FaultKind, ListError, Operation, STORE_FAILED};
 use crate::audit::{Fact, Subject};
 use crate::registry::{CutReason, LiveSession};
+use crate::signin::scope::Forbidden;
 
 /// The tier of an account when nobody names another: the smallest one, which may tunnel like all.
 pub const DEFAULT_TIER: &str = "community";
 
-/// Adds an account.
+/// Adds an account. One that administers the jump host is not added with an API token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccountAdd {
     /// Its name.
@@ -34,7 +35,7 @@ pub struct AccountList {}
 
 /// Looks through the accounts, by name.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AccountSearch {
     /// Only with this in the name.
     pub q: Option<String>,
@@ -58,7 +59,8 @@ const USUAL_PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 500;
 
 /// Changes an account; what is `None` stays as it is. A new tier's limits act on live sessions at once, and whoever is locked out
-/// is cut.
+/// is cut. Whoever is locked out or administers no longer loses the links they made. Who administers the jump host is not changed
+/// with an API token, and an administrator is neither locked out nor let in with one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccountChange {
     /// Its name.
@@ -71,7 +73,8 @@ pub struct AccountChange {
     pub disabled: Option<bool>,
 }
 
-/// Removes an account with all its keys, and cuts its sessions.
+/// Removes an account with all its keys and the links it made, and cuts its sessions. An administrator is not removed with an API
+/// token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccountRemove {
     /// Its name.
@@ -113,6 +116,9 @@ pub struct AccountRemoved {
 /// Why an account was not added.
 #[derive(Debug, Error)]
 pub enum AccountAddError {
+    /// An API token may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The name cannot be one.
     #[error(transparent)]
     Name(#[from] ParseAccountNameError),
@@ -138,6 +144,7 @@ pub enum AccountAddError {
 impl Fault for AccountAddError {
     fn kind(&self) -> FaultKind {
         match self {
+            Self::Forbidden(error) => error.kind(),
             Self::Name(_) | Self::NoSuchTier { .. } => FaultKind::BadInput,
             Self::AccountExists { .. } => FaultKind::Conflict,
             Self::Store(_) => FaultKind::Internal,
@@ -146,6 +153,7 @@ impl Fault for AccountAddError {
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Forbidden(error) => error.code(),
             Self::Name(_) => "bad-account-name",
             Self::AccountExists { .. } => "account-exists",
             Self::NoSuchTier { .. } => "no-such-tier",
@@ -157,6 +165,9 @@ impl Fault for AccountAddError {
 /// Why an account was not changed.
 #[derive(Debug, Error)]
 pub enum AccountChangeError {
+    /// An API token may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// There is no account of that name.
     #[error("there is no account {:?}; `adit jumphost account list` shows those there are", .0)]
     NoSuchAccount(String),
@@ -179,6 +190,7 @@ pub enum AccountChangeError {
 impl Fault for AccountChangeError {
     fn kind(&self) -> FaultKind {
         match self {
+            Self::Forbidden(error) => error.kind(),
             Self::NoSuchAccount(_) => FaultKind::NotFound,
             Self::NoSuchTier { .. } => FaultKind::BadInput,
             Self::LastAdministrator(_) => FaultKind::Conflict,
@@ -188,6 +200,7 @@ impl Fault for AccountChangeError {
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Forbidden(error) => error.code(),
             Self::NoSuchAccount(_) => "no-such-account",
             Self::NoSuchTier { .. } => "no-such-tier",
             Self::LastAdministrator(_) => "last-administrator",
@@ -199,6 +212,9 @@ impl Fault for AccountChangeError {
 /// Why an account was not removed.
 #[derive(Debug, Error)]
 pub enum AccountRemoveError {
+    /// An API token may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// There is no account of that name.
     #[error("there is no account {:?}; `adit jumphost account list` shows those there are", .0)]
     NoSuchAccount(String),
@@ -213,6 +229,7 @@ pub enum AccountRemoveError {
 impl Fault for AccountRemoveError {
     fn kind(&self) -> FaultKind {
         match self {
+            Self::Forbidden(error) => error.kind(),
             Self::NoSuchAccount(_) => FaultKind::NotFound,
             Self::LastAdministrator(_) => FaultKind::Conflict,
             Self::Store(_) => FaultKind::Internal,
@@ -221,6 +238,7 @@ impl Fault for AccountRemoveError {
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Forbidden(error) => error.code(),
             Self::NoSuchAccount(_) => "no-such-account",
             Self::LastAdministrator(_) => "last-administrator",
             Self::Store(_) => STORE_FAILED,
@@ -234,6 +252,9 @@ impl Operation for AccountAdd {
     type Error = AccountAddError;
 
     async fn run(self, admin: &Admin) -> Result<AccountView, AccountAddError> {
+        if self.admin {
+            admin.check_signed_in()?;
+        }
         let name: AccountName = self.name.parse()?;
         let tier = self.tier.unwrap_or_else(|| DEFAULT_TIER.to_owned());
         let new = NewAccount { name: name.to_string(), tier, is_admin: self.admin };
@@ -283,6 +304,9 @@ impl Operation for AccountChange {
     type Error = AccountChangeError;
 
     async fn run(self, admin: &Admin) -> Result<AccountView, AccountChangeError> {
+        if self.admin.is_some() || self.disabled.is_some() && administers(admin, &self.name).await? {
+            admin.check_signed_in()?;
+        }
         let change = adit_store::AccountChange { tier: self.tier, is_admin: self.admin, disabled: self.disabled };
         let account = match admin.store.change_account(&self.name, change).await {
             Ok(account) => account,
@@ -312,6 +336,9 @@ impl Operation for AccountRemove {
     type Error = AccountRemoveError;
 
     async fn run(self, admin: &Admin) -> Result<AccountRemoved, AccountRemoveError> {
+        if administers(admin, &self.name).await? {
+            admin.check_signed_in()?;
+        }
         let removed = match admin.store.remove_account(&self.name).await {
             Ok(removed) => removed,
             Err(RemoveAccountError::NoSuchAccount { name }) => return Err(AccountRemoveError::NoSuchAccount(name)),
@@ -334,6 +361,12 @@ impl Operation for AccountRemove {
         admin.record_on(&removed.account, &Fact::AccountRemoved).await;
         Ok(AccountRemoved { name: removed.account.name, keys: removed.keys.len(), sessions_cut })
     }
+}
+
+/// Whether an account administers the jump host, locked out or not. One that comes to it between this look and a change could have
+/// come to it after the change as well.
+async fn administers(admin: &Admin, name: &str) -> Result<bool, StoreError> {
+    Ok(admin.store.account(name).await?.is_some_and(|account| account.is_admin))
 }
 
 async fn tier_names(admin: &Admin) -> Result<Vec<String>, StoreError> {

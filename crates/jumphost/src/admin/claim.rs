@@ -49,7 +49,7 @@ pub struct KeyClaim {
     pub signature: String,
     /// What its new owner calls it; the key's comment where nothing is named.
     pub label: Option<String>,
-    /// How long it may log in, from now.
+    /// How long it may log in, from now, as for [`KeyAdd`](super::KeyAdd).
     pub expires_in_ms: Option<u64>,
     /// The only ports it may ask for, `FIRST-LAST`.
     pub ports: Option<String>,
@@ -250,10 +250,14 @@ impl Operation for KeyClaim {
 
         let label = self.label.or(comment).unwrap_or_default();
         let new = on_terms(admin, &public, label.clone(), self.expires_in_ms, self.ports.as_deref()).await?;
-        let claimed = match admin.store.claim_key(claim.account.id, new).await {
+        let claimed = match admin.store.claim_key(claim.account.id, claim.held, new).await {
             Ok(claimed) => claimed,
             Err(ClaimKeyError::NotHeld { .. }) => return Err(not_held(&claim.account, claim.key).into()),
             Err(ClaimKeyError::KeyAlreadyYours { .. }) => return Err(already_yours(&claim.account, claim.key).into()),
+            // The statement names whom it was held by.
+            Err(ClaimKeyError::ChangedHands { .. }) => {
+                return Err(KeyClaimError::OtherStatement { account: claim.account.name });
+            }
             Err(ClaimKeyError::NoSuchAccount { .. }) => {
                 let gone = AccountLookupError::NoSuchAccount(claim.account.name);
                 return Err(KeyClaimStatementError::Account(gone).into());

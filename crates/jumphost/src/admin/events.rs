@@ -21,7 +21,7 @@ pub struct AuditList {
 
 /// Looks through what happened, the newest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AuditSearch {
     /// Only of this kind.
     pub kind: Option<String>,
@@ -146,7 +146,11 @@ fn view(stored: adit_store::AuditEvent) -> AuditView {
         kind: event.kind,
         account: event.account.map(|account| account.name),
         session: event.session,
-        source: event.source.map(|source| source.to_string()),
+        source: event.source.map(|source| match source.port() {
+            // A proxy has told who it was, and no port.
+            0 => source.ip().to_string(),
+            _ => source.to_string(),
+        }),
         // Another program's row is shown as the text it is.
         detail: serde_json::from_str(&event.detail).unwrap_or(Value::String(event.detail)),
     }

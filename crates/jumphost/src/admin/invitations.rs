@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use adit_core::{AccountName, ParseAccountNameError};
-use adit_store::{AddInvitationError, Invitation, InvitationKind, NewInvitation, StoreError};
+use adit_store::{AddInvitationError, Invitation, InvitationKind, Maker, NewInvitation, StoreError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::{AccountLookupError, Admin, DEFAULT_TIER, Fault, FaultKind, ListError, Operation, STORE_FAILED};
+use super::{
+    AccountLookupError, Actor, Admin, DEFAULT_TIER, Fault, FaultKind, LifetimeError, ListError, LongestLife, Operation,
+    STORE_FAILED,
+};
 use crate::audit::{Fact, Subject};
+use crate::signin::scope::Forbidden;
 use crate::signin::token::{NoRandomness, Token};
-use crate::signin::{FIRST_ADMINISTRATOR_TIME, InvitationKindView};
+use crate::signin::{FIRST_ADMINISTRATOR_TIME, InvitationKindView, InvitationLookupError};
 
 /// A week: people read their mail, and a link in an old one is not good any more.
 const USUAL_TIME: Duration = Duration::from_secs(7 * 86_400);
@@ -19,12 +23,16 @@ const USUAL_TIME: Duration = Duration::from_secs(7 * 86_400);
 /// A password link is asked for by somebody who waits for it.
 const PASSWORD_LINK_TIME: Duration = Duration::from_secs(86_400);
 
+/// Open links of one administrator: more than anybody can keep track of, and few enough for the page that lists them.
+const MOST_LINKS: u32 = 1_000;
+
 /// Where the page shows an invitation. Behind the `#`, so that the token reaches no server's log and no other site.
 const PAGE: &str = "/#/invite/";
 
-/// Makes a link with which somebody makes an account.
+/// Makes a link with which somebody makes an account. As every link it ends with its maker's right to administer, and is not made
+/// with an API token.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct InvitationAdd {
     /// The account's name; the guest chooses one where none is named.
     pub account: Option<String>,
@@ -32,11 +40,12 @@ pub struct InvitationAdd {
     pub tier: Option<String>,
     /// Whether the account administers the jump host.
     pub admin: bool,
-    /// How long the link is good; a week where nothing is named.
+    /// How long the link is good, 30 days at most; a week where nothing is named.
     pub expires_in_ms: Option<u64>,
 }
 
-/// Makes a link with which the holder of an account sets its password. It ends their sessions at the dashboard.
+/// Makes a link with which the holder of an account sets its password. Used, it ends their sessions at the dashboard and their API
+/// tokens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PasswordLink {
     /// The account's name.
@@ -104,6 +113,9 @@ pub struct InvitationRemoved {
 /// Why no link was made.
 #[derive(Debug, Error)]
 pub enum InvitationAddError {
+    /// An API token may not do this, or whoever did it does not administer any more.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// There is no such account.
     #[error(transparent)]
     Account(#[from] AccountLookupError),
@@ -121,9 +133,15 @@ pub enum InvitationAddError {
     /// There is no such tier.
     #[error("there is no tier {0:?}")]
     NoSuchTier(String),
-    /// The link would be over at once.
-    #[error("a link has to be good for a while; leave its end out, or name a later one")]
-    NoTime,
+    /// It cannot be good for so long.
+    #[error(transparent)]
+    Lifetime(#[from] LifetimeError),
+    /// There are too many.
+    #[error("{limit} links of yours are open already; revoke some that nobody will use")]
+    TooMany {
+        /// How many there may be.
+        limit: u32,
+    },
     /// No token could be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -135,48 +153,24 @@ pub enum InvitationAddError {
 impl Fault for InvitationAddError {
     fn kind(&self) -> FaultKind {
         match self {
+            Self::Forbidden(error) => error.kind(),
             Self::Account(error) => error.kind(),
-            Self::Name(_) | Self::NoSuchTier(_) | Self::NoTime => FaultKind::BadInput,
-            Self::AccountExists { .. } => FaultKind::Conflict,
+            Self::Name(_) | Self::NoSuchTier(_) | Self::Lifetime(_) => FaultKind::BadInput,
+            Self::AccountExists { .. } | Self::TooMany { .. } => FaultKind::Conflict,
             Self::NoRandomness(_) | Self::Store(_) => FaultKind::Internal,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Forbidden(error) => error.code(),
             Self::Account(error) => error.code(),
             Self::Name(_) => "bad-account-name",
             Self::AccountExists { .. } => "account-exists",
             Self::NoSuchTier(_) => "no-such-tier",
-            Self::NoTime => "bad-expiry",
+            Self::Lifetime(_) => "bad-expiry",
+            Self::TooMany { .. } => "too-many-links",
             Self::NoRandomness(_) => "no-randomness",
-            Self::Store(_) => STORE_FAILED,
-        }
-    }
-}
-
-/// Why a link was not revoked.
-#[derive(Debug, Error)]
-pub enum InvitationRemoveError {
-    /// There is no such link (any more).
-    #[error("there is no such invitation; it may have been used")]
-    NoSuchInvitation,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl Fault for InvitationRemoveError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::NoSuchInvitation => FaultKind::NotFound,
-            Self::Store(_) => FaultKind::Internal,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoSuchInvitation => "no-such-invitation",
             Self::Store(_) => STORE_FAILED,
         }
     }
@@ -194,8 +188,8 @@ impl Operation for InvitationAdd {
             tier: self.tier.unwrap_or_else(|| DEFAULT_TIER.to_owned()),
             is_admin: self.admin,
         };
-        let lifetime = self.expires_in_ms.map_or(USUAL_TIME, Duration::from_millis);
-        make(admin, kind, lifetime).await
+        let typed = self.expires_in_ms.map(|typed| LongestLife::LINK.check(typed)).transpose()?;
+        make(admin, kind, typed.unwrap_or(USUAL_TIME)).await
     }
 }
 
@@ -238,11 +232,11 @@ impl Operation for InvitationList {
 impl Operation for InvitationRemove {
     const NAME: &'static str = "invitation-remove";
     type Answer = InvitationRemoved;
-    type Error = InvitationRemoveError;
+    type Error = InvitationLookupError;
 
-    async fn run(self, admin: &Admin) -> Result<InvitationRemoved, InvitationRemoveError> {
+    async fn run(self, admin: &Admin) -> Result<InvitationRemoved, InvitationLookupError> {
         if !admin.store.remove_invitation(&self.id).await? {
-            return Err(InvitationRemoveError::NoSuchInvitation);
+            return Err(InvitationLookupError::NoSuchInvitation);
         }
         admin.record(Subject::server(), &Fact::InvitationRemoved { id: self.id.clone() }).await;
         Ok(InvitationRemoved { id: self.id })
@@ -250,16 +244,16 @@ impl Operation for InvitationRemove {
 }
 
 async fn make(admin: &Admin, kind: InvitationKind, lifetime: Duration) -> Result<InvitationMade, InvitationAddError> {
-    if lifetime.is_zero() {
-        return Err(InvitationAddError::NoTime);
-    }
+    admin.check_signed_in()?;
     let token = Token::generate("")?;
-    let created_by = admin.by.as_ref().map(|actor| actor.name.to_string());
-    let new = NewInvitation { token_hash: token.hash(), kind, created_by, lifetime };
-    let tier = tier_of(&new.kind);
+    let maker = |actor: &Actor| Maker { account: actor.account.0, name: actor.name.to_string(), limit: MOST_LINKS };
+    let new = NewInvitation { token_hash: token.hash(), kind, created_by: admin.by.as_ref().map(maker), lifetime };
+    let target = new.kind.clone();
     let stored = admin.store.add_invitation(new).await.map_err(|error| match error {
         AddInvitationError::AccountExists { name } => InvitationAddError::AccountExists { name },
-        AddInvitationError::NoSuchTarget => InvitationAddError::NoSuchTier(tier),
+        AddInvitationError::MakerHasNoRight { .. } => Forbidden::NotAdministrator.into(),
+        AddInvitationError::TooMany { limit } => InvitationAddError::TooMany { limit },
+        AddInvitationError::NoSuchTarget => no_such_target(target),
         AddInvitationError::NoRandomness => NoRandomness.into(),
         AddInvitationError::Store(error) => error.into(),
     })?;
@@ -269,6 +263,15 @@ async fn make(admin: &Admin, kind: InvitationKind, lifetime: Duration) -> Result
     let dashboard = admin.server().map(|shared| shared.about.addresses.dashboard.as_str()).unwrap_or_default();
     let url = Token::from_text(&format!("{dashboard}{PAGE}{}", token.as_str()));
     Ok(InvitationMade { id: shown.id, token, url, expires_at: shown.expires_at })
+}
+
+fn no_such_target(kind: InvitationKind) -> InvitationAddError {
+    match kind {
+        InvitationKind::Account { tier, .. } | InvitationKind::FirstAdministrator { tier } => {
+            InvitationAddError::NoSuchTier(tier)
+        }
+        InvitationKind::PasswordReset { account } => AccountLookupError::NoSuchAccount(account.name).into(),
+    }
 }
 
 fn tier_of(kind: &InvitationKind) -> String {

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 
 use adit_core::{ParsePortRangeError, PortRange};
 use adit_ssh::crypto::{Fingerprint, FingerprintError, KeyTextError, PublicKey};
-use adit_store::{AddKeyError, Key, NewKey, RemoveKeyError, StoreError};
+use adit_store::{AddKeyError, KEYS_PER_ACCOUNT, Key, NewKey, RemoveKeyError, StoreError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::{AccountLookupError, Admin, Fault, FaultKind, Operation, STORE_FAILED, escaped};
+use super::{
+    AccountLookupError, Admin, Fault, FaultKind, LifetimeError, LongestLife, Operation, STORE_FAILED, escaped,
+};
 use crate::audit::Fact;
 use crate::registry::CutReason;
 
@@ -27,7 +28,7 @@ pub struct KeyAdd {
     pub text: String,
     /// What its owner calls it; the key's comment where nothing is named.
     pub label: Option<String>,
-    /// How long it may log in, from now.
+    /// How long it may log in, from now, 10 years at most; without end where nothing is named.
     pub expires_in_ms: Option<u64>,
     /// The only ports it may ask for, `FIRST-LAST`.
     pub ports: Option<String>,
@@ -119,6 +120,12 @@ pub enum KeyAddError {
         /// The key.
         fingerprint: String,
     },
+    /// The account has as many as it may.
+    #[error("{account} has {KEYS_PER_ACCOUNT} keys already; remove some that are not used any more")]
+    TooMany {
+        /// The account.
+        account: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -130,7 +137,7 @@ impl Fault for KeyAddError {
             Self::Account(error) => error.kind(),
             Self::Terms(error) => error.kind(),
             Self::Text(_) => FaultKind::BadInput,
-            Self::AlreadyYours { .. } | Self::HeldByOther { .. } => FaultKind::Conflict,
+            Self::AlreadyYours { .. } | Self::HeldByOther { .. } | Self::TooMany { .. } => FaultKind::Conflict,
             Self::Store(_) => FaultKind::Internal,
         }
     }
@@ -142,6 +149,7 @@ impl Fault for KeyAddError {
             Self::Terms(error) => error.code(),
             Self::AlreadyYours { .. } => "key-already-yours",
             Self::HeldByOther { .. } => "key-held-by-other",
+            Self::TooMany { .. } => "too-many-keys",
             Self::Store(_) => STORE_FAILED,
         }
     }
@@ -156,6 +164,9 @@ pub enum KeyTermsError {
         /// How many it has.
         length: usize,
     },
+    /// It cannot last so long.
+    #[error(transparent)]
+    Lifetime(#[from] LifetimeError),
     /// The ports are not a range.
     #[error(transparent)]
     Ports(#[from] ParsePortRangeError),
@@ -167,7 +178,7 @@ pub enum KeyTermsError {
 impl Fault for KeyTermsError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::LongLabel { .. } | Self::Ports(_) => FaultKind::BadInput,
+            Self::LongLabel { .. } | Self::Lifetime(_) | Self::Ports(_) => FaultKind::BadInput,
             Self::Store(_) => FaultKind::Internal,
         }
     }
@@ -175,6 +186,7 @@ impl Fault for KeyTermsError {
     fn code(&self) -> &'static str {
         match self {
             Self::LongLabel { .. } => "long-label",
+            Self::Lifetime(_) => "bad-expiry",
             Self::Ports(_) => "bad-port-range",
             Self::Store(_) => STORE_FAILED,
         }
@@ -241,6 +253,7 @@ impl Operation for KeyAdd {
             Err(AddKeyError::KeyHeldByOther { fingerprint, .. }) => {
                 return Err(KeyAddError::HeldByOther { account: account.name, fingerprint });
             }
+            Err(AddKeyError::TooMany) => return Err(KeyAddError::TooMany { account: account.name }),
             Err(AddKeyError::NoSuchAccount { .. }) => {
                 return Err(AccountLookupError::NoSuchAccount(account.name).into());
             }
@@ -280,17 +293,17 @@ impl Operation for KeyRemove {
     async fn run(self, admin: &Admin) -> Result<KeyRemoved, KeyRemoveError> {
         let key: Fingerprint = self.fingerprint.parse()?;
         let account = admin.account(&self.account).await?;
-        match admin.store.remove_key(account.id, &key.to_string()).await {
-            Ok(_) => {}
+        let removed = match admin.store.remove_key(account.id, &key.to_string()).await {
+            Ok(removed) => removed,
             Err(RemoveKeyError::NoSuchKey { fingerprint }) => {
                 return Err(KeyRemoveError::NoSuchKey { account: account.name, fingerprint });
             }
             Err(RemoveKeyError::Store(error)) => return Err(error.into()),
-        }
+        };
         let sessions_cut = match admin.server() {
             Some(shared) => {
                 // Those who are in need not wait for the directory to load; those who log in until it has are cut after it.
-                let cut = || shared.registry.cut_key(&key, CutReason::KeyRemoved);
+                let cut = || shared.registry.cut_key(removed.id, CutReason::KeyRemoved);
                 let live = cut();
                 admin.follow_change().await;
                 live + cut()
@@ -316,7 +329,7 @@ pub(super) async fn on_terms(
         return Err(KeyTermsError::LongLabel { length });
     }
     let expires_at = match expires_in_ms {
-        Some(millis) => Some(admin.store.now().await?.after(Duration::from_millis(millis))),
+        Some(millis) => Some(admin.store.now().await?.after(LongestLife::KEY.check(millis)?)),
         None => None,
     };
     Ok(NewKey {

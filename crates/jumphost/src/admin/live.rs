@@ -18,7 +18,7 @@ pub struct SessionList {}
 
 /// Looks through the live sessions, the oldest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct SessionSearch {
     /// Only with this in the account's name, the client's address, the key's fingerprint or label, or as one of the ports.
     pub q: Option<String>,

@@ -45,6 +45,12 @@ pub(super) fn settings(raw: &RawConfig, config: &Config) -> Vec<Setting> {
             config.web_hosts.join(", "),
             "Further names under which the dashboard answers.",
         ),
+        list(
+            "web_trusted_proxies",
+            &raw.web_trusted_proxies,
+            networks(&config.web_trusted_proxies),
+            "Reverse proxies that tell where a request to the dashboard comes from; behind any other all people are one source.",
+        ),
         one(
             "forward_address",
             &raw.forward_address,
@@ -230,7 +236,7 @@ mod tests {
     #[test]
     fn every_value_can_be_typed_again() {
         let typed = r#"{"web_url": "https://jump.example", "web_hosts": "a.example", "takeover": "never", "audit_keep": "0",
-                        "oidc": {"issuer": "https://id.example", "client_id": "adit"}}"#;
+                        "web_trusted_proxies": "10.8.0.1", "oidc": {"issuer": "https://id.example", "client_id": "adit"}}"#;
         let mut map = serde_json::json!({"limits": {}, "oidc": {}});
         for setting in of(typed) {
             let value = serde_json::Value::String(setting.value.clone());

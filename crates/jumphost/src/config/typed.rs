@@ -327,7 +327,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit.trim_start()))
 }
 
-/// A duration as a person would have typed it, in its largest whole unit.
+/// A duration as a person could have typed it: in seconds, or in milliseconds where it takes them.
 pub(super) struct DurationText(pub(super) Duration);
 
 impl fmt::Display for DurationText {

@@ -7,19 +7,20 @@ use utoipa::ToSchema;
 
 use super::{Member, MemberOperation};
 use crate::admin::{
-    self, KeyAdd, KeyAddError, KeyClaim, KeyClaimError, KeyClaimStatement, KeyClaimStatementError, KeyRemove,
+    ClaimStatement, KeyAdd, KeyAddError, KeyClaim, KeyClaimError, KeyClaimStatement, KeyClaimStatementError, KeyRemove,
     KeyRemoveError, KeyRemoved, KeyView, Operation,
 };
 use crate::signin::scope::Scope;
 
 /// Adds a key.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AddKey {
     /// The public key as a person pastes it: one line `type base64 comment`.
     pub text: String,
     /// What its owner calls it; the key's comment where nothing is named.
     pub label: Option<String>,
-    /// How long it may log in, from now.
+    /// How long it may log in, from now, 10 years at most; without end where nothing is named.
     pub expires_in_ms: Option<u64>,
     /// The only ports it may ask for, `FIRST-LAST`.
     pub ports: Option<String>,
@@ -33,7 +34,7 @@ impl fmt::Debug for AddKey {
 }
 
 /// Takes a key away and cuts the sessions that logged in with it.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
 pub struct RemoveKey {
     /// `SHA256:…`.
     pub fingerprint: String,
@@ -41,13 +42,15 @@ pub struct RemoveKey {
 
 /// Asks for the statement that proves who holds the private half of a key that another account has.
 #[derive(Deserialize, ToSchema)]
-pub struct ClaimStatement {
+#[serde(deny_unknown_fields)]
+pub struct AskClaimStatement {
     /// The public key, as for [`AddKey`].
     pub text: String,
 }
 
 /// Moves a key of another account to this one.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ClaimKey {
     /// The public key, as for [`AddKey`].
     pub text: String,
@@ -60,9 +63,9 @@ pub struct ClaimKey {
 }
 
 /// Without the text, as for [`AddKey`].
-impl fmt::Debug for ClaimStatement {
+impl fmt::Debug for AskClaimStatement {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("ClaimStatement").finish_non_exhaustive()
+        out.debug_struct("AskClaimStatement").finish_non_exhaustive()
     }
 }
 
@@ -73,12 +76,12 @@ impl fmt::Debug for ClaimKey {
     }
 }
 
-impl MemberOperation for ClaimStatement {
+impl MemberOperation for AskClaimStatement {
     const NEEDS: Scope = Scope::Write;
-    type Answer = admin::ClaimStatement;
+    type Answer = ClaimStatement;
     type Error = KeyClaimStatementError;
 
-    async fn run(self, member: &Member) -> Result<admin::ClaimStatement, KeyClaimStatementError> {
+    async fn run(self, member: &Member) -> Result<ClaimStatement, KeyClaimStatementError> {
         KeyClaimStatement { account: member.name().to_string(), text: self.text }.run(&member.own()).await
     }
 }

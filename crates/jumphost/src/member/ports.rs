@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::{Member, MemberOperation};
+use super::{AccountGone, Member, MemberOperation};
 use crate::admin::{Fault, FaultKind, ListError, STORE_FAILED, escaped};
 use crate::audit::Fact;
 use crate::registry::LiveSession;
@@ -19,8 +19,13 @@ use crate::signin::scope::Scope;
 /// A description is a line, not a text.
 const LONGEST_DESCRIPTION: usize = 200;
 
+/// Ports that an account may have noted down, and so share at most: the page of the member and the directory of all hold each of them,
+/// and nobody serves a thousand.
+const MOST_PORTS: u32 = 1_000;
+
 /// Notes down a port.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RegisterPort {
     /// The port.
     pub port: u16,
@@ -109,6 +114,15 @@ pub enum RegisterPortError {
         /// The port.
         port: u16,
     },
+    /// There are too many.
+    #[error("you have {limit} registered ports already; remove one that you no longer use")]
+    TooMany {
+        /// How many there may be.
+        limit: u32,
+    },
+    /// The account is gone.
+    #[error(transparent)]
+    AccountGone(#[from] AccountGone),
     /// No id could be made.
     #[error("the system gives no random numbers")]
     NoRandomness,
@@ -121,7 +135,8 @@ impl Fault for RegisterPortError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::OutOfRange { .. } | Self::LongDescription { .. } => FaultKind::BadInput,
-            Self::AlreadyRegistered { .. } => FaultKind::Conflict,
+            Self::AlreadyRegistered { .. } | Self::TooMany { .. } => FaultKind::Conflict,
+            Self::AccountGone(error) => error.kind(),
             Self::NoRandomness | Self::Store(_) => FaultKind::Internal,
         }
     }
@@ -131,6 +146,8 @@ impl Fault for RegisterPortError {
             Self::OutOfRange { .. } => "out-of-range",
             Self::LongDescription { .. } => "long-description",
             Self::AlreadyRegistered { .. } => "already-registered",
+            Self::TooMany { .. } => "too-many-ports",
+            Self::AccountGone(error) => error.code(),
             Self::NoRandomness => "no-randomness",
             Self::Store(_) => STORE_FAILED,
         }
@@ -188,15 +205,14 @@ impl MemberOperation for RegisterPort {
             return Err(RegisterPortError::LongDescription { length });
         }
         let new = NewPort { port, description, shared: is_shared };
-        let stored = match shared.store.add_port(member.account_id().0, new).await {
+        let stored = match shared.store.add_port(member.account_id().0, new, MOST_PORTS).await {
             Ok(stored) => stored,
             Err(AddPortError::AlreadyRegistered { port }) => {
                 return Err(RegisterPortError::AlreadyRegistered { port });
             }
-            // Removed in this very moment: the next request is answered with that.
-            Err(AddPortError::NoSuchAccount { .. } | AddPortError::NoRandomness) => {
-                return Err(RegisterPortError::NoRandomness);
-            }
+            Err(AddPortError::TooMany { limit }) => return Err(RegisterPortError::TooMany { limit }),
+            Err(AddPortError::NoSuchAccount { .. }) => return Err(AccountGone.into()),
+            Err(AddPortError::NoRandomness) => return Err(RegisterPortError::NoRandomness),
             Err(AddPortError::Store(error)) => return Err(error.into()),
         };
         shared.audit.record(member.subject(), &Fact::PortRegistered { port, shared: stored.shared });

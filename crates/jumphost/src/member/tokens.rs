@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::{Member, MemberOperation};
-use crate::admin::{Fault, FaultKind, ListError, STORE_FAILED, escaped};
+use super::{AccountGone, Member, MemberOperation};
+use crate::admin::{Fault, FaultKind, LifetimeError, ListError, LongestLife, STORE_FAILED, escaped};
 use crate::audit::Fact;
 use crate::signin::scope::{Forbidden, Scope, Scopes};
 use crate::signin::token::{API_TOKEN_PREFIX, NoRandomness, Token};
@@ -18,7 +18,10 @@ use crate::signin::token::{API_TOKEN_PREFIX, NoRandomness, Token};
 const LONGEST_NAME: usize = 100;
 
 /// Of one account: more than anybody can keep track of.
-const MOST_TOKENS: u32 = 100;
+const MOST_TOKENS: u32 = 50;
+
+/// A quarter: who has forgotten a token by then does not miss it.
+const USUAL_TIME: Duration = Duration::from_secs(90 * 86_400);
 
 /// Lists the tokens, in the order they were made.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,12 +29,13 @@ pub struct TokenList {}
 
 /// Makes a token.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct TokenAdd {
     /// What its owner calls it.
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// How long it lasts, from now; until it is removed where nothing is named.
+    /// How long it lasts, from now, 366 days at most; 90 days where nothing is named.
     pub expires_in_ms: Option<u64>,
 }
 
@@ -53,7 +57,7 @@ pub struct TokenView {
     pub scopes: Vec<Scope>,
     /// When it was made.
     pub created_at: i64,
-    /// From then on it is refused.
+    /// From then on it is refused. Tokens that were made before each had an end may have none.
     pub expires_at: Option<i64>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<i64>,
@@ -84,15 +88,18 @@ pub enum TokenAddError {
     /// Nothing that it may do.
     #[error("a token wants at least one scope: read, write or admin")]
     NoScope,
-    /// It would be over at once.
-    #[error("a token has to last for a while; leave its end out, or name a later one")]
-    NoTime,
+    /// It cannot last so long.
+    #[error(transparent)]
+    Lifetime(#[from] LifetimeError),
     /// There are too many.
     #[error("you have {limit} tokens already; remove one that you no longer use")]
     TooMany {
         /// How many there may be.
         limit: u32,
     },
+    /// The account is gone.
+    #[error(transparent)]
+    AccountGone(#[from] AccountGone),
     /// None could be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -105,7 +112,8 @@ impl Fault for TokenAddError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Forbidden(error) => error.kind(),
-            Self::Name { .. } | Self::NoScope | Self::NoTime => FaultKind::BadInput,
+            Self::AccountGone(error) => error.kind(),
+            Self::Name { .. } | Self::NoScope | Self::Lifetime(_) => FaultKind::BadInput,
             Self::TooMany { .. } => FaultKind::Conflict,
             Self::NoRandomness(_) | Self::Store(_) => FaultKind::Internal,
         }
@@ -116,7 +124,8 @@ impl Fault for TokenAddError {
             Self::Forbidden(error) => error.code(),
             Self::Name { .. } => "bad-token-name",
             Self::NoScope => "no-scope",
-            Self::NoTime => "bad-expiry",
+            Self::Lifetime(_) => "bad-expiry",
+            Self::AccountGone(error) => error.code(),
             Self::TooMany { .. } => "too-many-tokens",
             Self::NoRandomness(_) => "no-randomness",
             Self::Store(_) => STORE_FAILED,
@@ -182,24 +191,20 @@ impl MemberOperation for TokenAdd {
         if scopes.permit(Scope::Admin) && !member.is_admin() {
             return Err(Forbidden::NotAdministrator.into());
         }
-        if self.expires_in_ms == Some(0) {
-            return Err(TokenAddError::NoTime);
-        }
+        let typed = self.expires_in_ms.map(|typed| LongestLife::API_TOKEN.check(typed)).transpose()?;
         let token = Token::generate(API_TOKEN_PREFIX)?;
         let new = NewApiToken {
             token_hash: token.hash(),
             name: name.clone(),
             scopes: scopes.to_text(),
-            lifetime: self.expires_in_ms.map(Duration::from_millis),
+            lifetime: typed.unwrap_or(USUAL_TIME),
         };
         let shared = member.shared();
         let stored = match shared.store.add_api_token(member.account_id().0, new, MOST_TOKENS).await {
             Ok(stored) => stored,
             Err(AddApiTokenError::TooMany { limit }) => return Err(TokenAddError::TooMany { limit }),
-            // An account that was removed in this very moment has no use for a token either.
-            Err(AddApiTokenError::NoSuchAccount { .. } | AddApiTokenError::NoRandomness) => {
-                return Err(NoRandomness.into());
-            }
+            Err(AddApiTokenError::NoSuchAccount { .. }) => return Err(AccountGone.into()),
+            Err(AddApiTokenError::NoRandomness) => return Err(NoRandomness.into()),
             Err(AddApiTokenError::Store(error)) => return Err(error.into()),
         };
         let fact = Fact::TokenMade { id: stored.id.clone(), name, scopes: scopes.to_text() };

@@ -9,7 +9,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::password::{Password, WeakPassword};
-use super::session::{SignInError, SignedIn, Via};
+use super::session::{Shown, SignInError, SignedIn};
 use super::token::Token;
 use super::{SignIn, Visit};
 use crate::admin::{Fault, FaultKind, STORE_FAILED};
@@ -53,6 +53,7 @@ impl From<&InvitationKind> for InvitationKindView {
 
 /// Looks at a link without using it.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct InvitationLook {
     /// The token in it.
     pub token: Token,
@@ -75,6 +76,7 @@ pub struct InvitationLookView {
 
 /// Uses a link.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct InvitationAccept {
     /// The token in it.
     pub token: Token,
@@ -84,9 +86,9 @@ pub struct InvitationAccept {
     pub password: Password,
 }
 
-/// Why a link shows nothing.
+/// There is no such link.
 #[derive(Debug, Error)]
-pub enum InvitationLookError {
+pub enum InvitationLookupError {
     /// Never there, used, revoked or over: nobody is told which.
     #[error("this link is not good, or not any more; ask for a new one")]
     NoSuchInvitation,
@@ -95,7 +97,7 @@ pub enum InvitationLookError {
     Store(#[from] StoreError),
 }
 
-impl Fault for InvitationLookError {
+impl Fault for InvitationLookupError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::NoSuchInvitation => FaultKind::NotFound,
@@ -116,10 +118,16 @@ impl Fault for InvitationLookError {
 pub enum InvitationAcceptError {
     /// It shows nothing either.
     #[error(transparent)]
-    Look(#[from] InvitationLookError),
+    Look(#[from] InvitationLookupError),
     /// The name cannot be one.
     #[error(transparent)]
     Name(#[from] ParseAccountNameError),
+    /// The account whose password it sets is locked out.
+    #[error("the account {account} is locked; ask an administrator to let it in again, and use this link then")]
+    Disabled {
+        /// The account.
+        account: String,
+    },
     /// The link is for another name.
     #[error("this link is for the account {meant}")]
     OtherName {
@@ -144,6 +152,7 @@ impl Fault for InvitationAcceptError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Look(error) => error.kind(),
+            Self::Disabled { .. } => FaultKind::Forbidden,
             Self::Name(_) | Self::OtherName { .. } | Self::Password(_) => FaultKind::BadInput,
             Self::AccountExists { .. } => FaultKind::Conflict,
             Self::SignIn(error) => error.kind(),
@@ -153,6 +162,7 @@ impl Fault for InvitationAcceptError {
     fn code(&self) -> &'static str {
         match self {
             Self::Look(error) => error.code(),
+            Self::Disabled { .. } => "account-disabled",
             Self::Name(_) => "bad-account-name",
             Self::OtherName { .. } => "other-account",
             Self::AccountExists { .. } => "account-exists",
@@ -173,15 +183,16 @@ impl SignIn {
     /// What a link does.
     ///
     /// # Errors
-    /// [`InvitationLookError`].
+    /// [`InvitationLookupError`].
     pub async fn look_at_invitation(
         &self,
         question: &InvitationLook,
-    ) -> Result<InvitationLookView, InvitationLookError> {
+    ) -> Result<InvitationLookView, InvitationLookupError> {
         Ok(view(&self.invitation(&question.token).await?))
     }
 
-    /// Uses a link: makes its account or sets the password of the one it is for, and signs in.
+    /// Uses a link: makes its account, or sets the password of the one it is for and ends that one's sessions and API tokens; and
+    /// signs in.
     ///
     /// # Errors
     /// [`InvitationAcceptError`].
@@ -192,26 +203,34 @@ impl SignIn {
     ) -> Result<SignedIn, InvitationAcceptError> {
         // Before anything slow: a link that is not good costs a look-up.
         let found = self.invitation(&question.token).await?;
+        if let InvitationKind::PasswordReset { account } = &found.kind
+            && account.disabled
+        {
+            return Err(InvitationAcceptError::Disabled { account: account.name.clone() });
+        }
         let name: AccountName = question.account.parse()?;
         question.password.check(&name)?;
         let phc = self.shared.hasher.hash(&question.password).await.map_err(SignInError::from)?;
         let accepted = self.shared.store.accept_invitation(question.token.hash(), name.as_str(), &phc).await;
         let accepted = accepted.map_err(|error| match error {
-            AcceptInvitationError::NoSuchInvitation => InvitationLookError::NoSuchInvitation.into(),
+            AcceptInvitationError::NoSuchInvitation => InvitationLookupError::NoSuchInvitation.into(),
+            AcceptInvitationError::Disabled { name } => InvitationAcceptError::Disabled { account: name },
             AcceptInvitationError::OtherName => {
                 InvitationAcceptError::OtherName { meant: view(&found).account.unwrap_or_default() }
             }
             AcceptInvitationError::AccountExists { name } => InvitationAcceptError::AccountExists { name },
-            AcceptInvitationError::Store(error) => InvitationLookError::from(error).into(),
+            AcceptInvitationError::Store(error) => InvitationLookupError::from(error).into(),
         })?;
         self.shared.attempts().handle_cleared(&name);
         self.follow_accepted(&accepted.invitation.kind).await;
         let subject = Subject::account(AccountId(accepted.account.id), name).from(visit.client);
-        self.shared.audit.record(subject, &Fact::InvitationAccepted { kind: accepted.invitation.kind.name() });
-        if accepted.account.disabled {
-            return Err(SignInError::BadCredentials.into());
-        }
-        Ok(self.begin_session(accepted.account, Via::Password, &visit).await?)
+        let fact = Fact::InvitationAccepted {
+            kind: accepted.invitation.kind.name(),
+            sessions_ended: accepted.sessions_ended,
+            tokens_ended: accepted.tokens_ended,
+        };
+        self.shared.audit.record(subject, &fact);
+        Ok(self.begin_session(accepted.account, Shown::Password { phc: &phc }, &visit).await?)
     }
 
     async fn follow_accepted(&self, kind: &InvitationKind) {
@@ -224,8 +243,8 @@ impl SignIn {
         }
     }
 
-    async fn invitation(&self, token: &Token) -> Result<Invitation, InvitationLookError> {
-        self.shared.store.invitation(token.hash()).await?.ok_or(InvitationLookError::NoSuchInvitation)
+    async fn invitation(&self, token: &Token) -> Result<Invitation, InvitationLookupError> {
+        self.shared.store.invitation(token.hash()).await?.ok_or(InvitationLookupError::NoSuchInvitation)
     }
 }
 

@@ -7,7 +7,7 @@ use adit_core::{AccountId, AccountName};
 use adit_store::{Account, AddAccountError, NewAccount, StoreError};
 use thiserror::Error;
 
-use super::session::{SignInError, SignedIn, Via};
+use super::session::{Shown, SignInError, SignedIn};
 use super::{SignIn, Visit};
 use crate::admin::{Fault, FaultKind, STORE_FAILED};
 use crate::audit::{Fact, Subject};
@@ -84,7 +84,13 @@ impl SignIn {
             Some(account) => account,
             None => self.sign_up(claims, &visit).await?,
         };
-        Ok(self.begin_session(account, Via::Oidc, &visit).await?)
+        Ok(self.begin_session(account, Shown::Provider, &visit).await?)
+    }
+
+    /// Somebody who comes for the first time in two windows at once has an account by the second; otherwise it was the store.
+    async fn signed_up_meanwhile(&self, claims: &OidcClaims, error: StoreError) -> Result<Account, OidcSignInError> {
+        let found = self.shared.store.account_of_identity(&claims.issuer, &claims.subject).await?;
+        found.ok_or_else(|| error.into())
     }
 
     async fn sign_up(&self, claims: &OidcClaims, visit: &Visit) -> Result<Account, OidcSignInError> {
@@ -105,7 +111,7 @@ impl SignIn {
                 Err(AddAccountError::NoSuchTier { .. }) => {
                     return Err(OidcSignInError::NotMade { reason: "the tier of `oidc.tier` does not exist" });
                 }
-                Err(AddAccountError::Store(error)) => return Err(error.into()),
+                Err(AddAccountError::Store(error)) => return self.signed_up_meanwhile(claims, error).await,
             }
         }
         Err(OidcSignInError::NotMade { reason: "too many people have this name" })

@@ -9,14 +9,13 @@ use adit_store::{Account, TokenHash};
 use super::Via;
 use super::scope::{Forbidden, Scope, Scopes};
 use super::session::WebSessionView;
-use super::token::same;
 use crate::admin::{Actor, Admin};
 use crate::audit::Subject;
 use crate::changes::Changes;
 use crate::shared::Shared;
 
-/// Somebody who is signed in. Only [`SignIn`](super::SignIn) makes one, from a cookie or an API token, and for one request: whoever
-/// keeps one for longer asks again whether its session still lives.
+/// Somebody who is signed in. Only [`SignIn`](super::SignIn) makes one, from the two secrets of a session or an API token, and for one
+/// request: whoever keeps one for longer asks again whether its session still lives.
 #[derive(Clone)]
 pub struct Member {
     shared: Arc<Shared>,
@@ -29,7 +28,7 @@ pub struct Member {
 /// What the right rests on.
 #[derive(Clone)]
 pub(super) enum Right {
-    Session { token: TokenHash, csrf: String, via: Via, expires_at: i64 },
+    Session { token: TokenHash, via: Via, expires_at: i64 },
     Token { scopes: Scopes, expires_at: Option<i64> },
 }
 
@@ -58,26 +57,15 @@ impl Member {
         self.account.is_admin
     }
 
-    /// What the page is told about its session.
+    /// What the page is told about its session; its key is not among it.
     #[must_use]
     pub fn session_view(&self) -> WebSessionView {
-        let (csrf, via, expires_at) = match &self.right {
-            Right::Session { csrf, via, expires_at, .. } => (Some(csrf.clone()), *via, Some(*expires_at)),
-            Right::Token { expires_at, .. } => (None, Via::Token, *expires_at),
+        let (via, expires_at) = match &self.right {
+            Right::Session { via, expires_at, .. } => (*via, Some(*expires_at)),
+            Right::Token { expires_at, .. } => (Via::Token, *expires_at),
         };
         let Account { name, tier, is_admin, .. } = self.account.clone();
-        WebSessionView { account: name, tier, admin: is_admin, csrf, expires_at, via }
-    }
-
-    /// Whether a request that changes something was made by our own page: its token against cross-site requests is that of the
-    /// session. A program that sends an API token needs none: no browser does that by itself.
-    #[must_use]
-    pub fn may_change_with(&self, csrf: Option<&str>) -> bool {
-        match (&self.right, csrf) {
-            (Right::Session { csrf, .. }, Some(sent)) => same(csrf, sent),
-            (Right::Session { .. }, None) => false,
-            (Right::Token { .. }, _) => true,
-        }
+        WebSessionView { account: name, tier, admin: is_admin, csrf: None, expires_at, via }
     }
 
     /// Whether this right reaches so far.
@@ -105,7 +93,12 @@ impl Member {
 
     /// For the administrator's operations that name an account, with this member's own name only.
     pub(crate) fn own(&self) -> Admin {
-        Admin::acting(Arc::clone(&self.shared), Actor { name: self.name.clone(), client: self.client })
+        Admin::acting(Arc::clone(&self.shared), self.actor())
+    }
+
+    fn actor(&self) -> Actor {
+        let is_signed_in = self.session().is_ok();
+        Actor { account: self.account_id(), name: self.name.clone(), client: self.client, is_signed_in }
     }
 
     /// Where pages hear that they should look again.

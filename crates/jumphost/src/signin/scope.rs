@@ -78,7 +78,7 @@ pub enum Forbidden {
     #[error("this token has not the scope {0}; make one that has it")]
     Scope(Scope),
     /// No token can.
-    #[error("this is done signed in at the dashboard, not with a token")]
+    #[error("this is done signed in at the dashboard, not with an API token")]
     TokenUsed,
     /// The account does not administer this jump host.
     #[error("only an administrator of this jump host can do this")]

@@ -1,11 +1,15 @@
-//! Signing in with a password, signing out, and who the holder of a cookie or an API token is.
+//! Signing in with a password, signing out, and who the holder of a session or an API token is.
+//!
+//! A session is proved by two secrets. Browsers send a cookie to every port of its host, so also to the web service behind a
+//! member's forward; what they keep for a page they keep for its port alone. So beside the cookie each request shows the session's
+//! key, which the page is told once, where the session begins, and a cookie alone is nobody.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_core::{AccountId, AccountName, Source};
-use adit_store::{Account, AddWebSessionError, Credential, NewWebSession, StoreError};
+use adit_store::{Account, AddWebSessionError, Credential, NewWebSession, StoreError, TokenHash, WebSession};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
@@ -14,7 +18,7 @@ use super::attempts::TooManyAttempts;
 use super::password::{HashError, Password, Verdict};
 use super::right::{Member, Right};
 use super::scope::Scopes;
-use super::token::{NoRandomness, Token};
+use super::token::{NoRandomness, Token, same};
 use super::{SESSION_IDLE, SESSION_LIFETIME, SignIn, Visit};
 use crate::admin::{Fault, FaultKind, STORE_FAILED, unix_millis};
 use crate::audit::{Fact, SignInRefusal, Subject};
@@ -54,6 +58,7 @@ impl Via {
 
 /// A name and a password.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PasswordSignIn {
     /// The account's name as typed.
     pub account: String,
@@ -70,7 +75,7 @@ pub struct WebSessionView {
     pub tier: String,
     /// Whether it administers this jump host.
     pub admin: bool,
-    /// To be sent along with every change; none with an API token, which needs none.
+    /// The session's key, to be sent with every request as `x-csrf-token`. Told once, in the answer that begins the session.
     pub csrf: Option<String>,
     /// When it ends at the latest; none for an API token without end.
     pub expires_at: Option<i64>,
@@ -83,10 +88,53 @@ pub struct WebSessionView {
 pub struct SignedIn {
     /// For the cookie, and for nothing else.
     pub token: Token,
+    /// For the page, and for nothing else.
+    pub key: Token,
     /// How long the browser may keep the cookie.
     pub lifetime: Duration,
     /// For the page.
     pub view: WebSessionView,
+}
+
+/// What a request shows of its session.
+#[derive(Debug, Clone)]
+pub struct SessionProof {
+    /// The cookie's.
+    pub token: Token,
+    /// The page's; `None` where the request shows none.
+    pub key: Option<Token>,
+}
+
+/// Why a request is nobody's.
+#[derive(Debug, Error)]
+pub enum SessionProofError {
+    /// There is no session of this token, or not any more.
+    #[error("there is no such session, or not any more")]
+    NoSession,
+    /// There is one, and the request does not show its key.
+    #[error("this is not the key of the session")]
+    OtherKey,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How somebody has just shown who they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shown<'a> {
+    /// They know the password of this hash. While they were asked it may have been changed.
+    Password { phc: &'a str },
+    /// An OpenID provider vouches for them.
+    Provider,
+}
+
+impl Shown<'_> {
+    fn via(self) -> Via {
+        match self {
+            Self::Password { .. } => Via::Password,
+            Self::Provider => Via::Oidc,
+        }
+    }
 }
 
 /// Why nobody was signed in.
@@ -101,8 +149,8 @@ pub enum SignInError {
         /// How long to wait.
         wait: Duration,
     },
-    /// Too many are signing in at this moment.
-    #[error("too many people are signing in at once; try again in a moment")]
+    /// Too many are signing in at this moment, or the password was changed while it was compared.
+    #[error("too much is going on at once to sign in; try again in a moment")]
     Busy,
     /// A password could not be hashed, or a token not be made.
     #[error("this server could not compute what signing in needs; its log says more")]
@@ -170,21 +218,37 @@ impl SignIn {
         let name: Option<AccountName> = question.account.parse().ok();
         let source = Source::from(visit.client.ip());
         let attempt = self.shared.attempts().handle_attempt(name.clone(), source, Instant::now())?;
-        let credential = match &name {
+        let outcome = self.judge(name.as_ref(), &question.password, &visit).await;
+        match &outcome {
+            Ok(_) => self.shared.attempts().handle_success(&attempt),
+            // Counted from its beginning.
+            Err(SignInError::BadCredentials) => {}
+            Err(_) => self.shared.attempts().handle_unjudged(&attempt),
+        }
+        outcome
+    }
+
+    /// Any error but [`SignInError::BadCredentials`] says nothing of the password.
+    async fn judge(
+        &self,
+        name: Option<&AccountName>,
+        password: &Password,
+        visit: &Visit,
+    ) -> Result<SignedIn, SignInError> {
+        let credential = match name {
             Some(name) => self.shared.store.credential(name.as_str()).await?,
             None => None,
         };
         let phc = credential.as_ref().and_then(|credential| credential.phc.as_deref());
-        let verdict = self.shared.hasher.verify(&question.password, phc).await.inspect_err(|_| {
-            self.shared.attempts().handle_unjudged(&attempt);
-        })?;
+        let verdict = self.shared.hasher.verify(password, phc).await?;
         match (credential, verdict) {
-            (Some(Credential { account, phc }), Verdict::Right { needs_rehash }) if !account.disabled => {
-                self.shared.attempts().handle_success(&attempt);
-                if let (true, Some(old)) = (needs_rehash, phc) {
-                    self.rehash(&account, &question.password, &old).await;
+            (Some(Credential { account, phc: Some(phc) }), Verdict::Right { needs_rehash }) if !account.disabled => {
+                let id = account.id;
+                let begun = self.begin_session(account, Shown::Password { phc: &phc }, visit).await?;
+                if needs_rehash {
+                    self.rehash(id, password, &phc).await;
                 }
-                self.begin_session(account, Via::Password, &visit).await
+                Ok(begun)
             }
             (credential, verdict) => {
                 let account = credential.map(|credential| credential.account);
@@ -195,9 +259,9 @@ impl SignIn {
     }
 
     /// An account's hash is renewed at the one moment when its password is known. That it is not changes nothing for now.
-    async fn rehash(&self, account: &Account, password: &Password, old: &str) {
+    async fn rehash(&self, account: i64, password: &Password, old: &str) {
         let Ok(new) = self.shared.hasher.hash(password).await else { return };
-        if let Err(error) = self.shared.store.rehash_password(account.id, old, &new).await {
+        if let Err(error) = self.shared.store.rehash_password(account, old, &new).await {
             tracing::warn!(error = crate::error_chain(&error), "an old password hash stays for now");
         }
     }
@@ -220,69 +284,98 @@ impl SignIn {
     pub(super) async fn begin_session(
         &self,
         account: Account,
-        via: Via,
+        shown: Shown<'_>,
         visit: &Visit,
     ) -> Result<SignedIn, SignInError> {
-        let (token, csrf) = (Token::generate("")?, Token::generate("")?);
+        let (token, key) = (Token::generate("")?, Token::generate("")?);
+        let via = shown.via();
         let new = NewWebSession {
             token_hash: token.hash(),
             account: account.id,
-            csrf: csrf.as_str().to_owned(),
+            csrf: key.as_str().to_owned(),
             via: via.name().to_owned(),
+            judged_by: match shown {
+                Shown::Password { phc } => Some(phc.to_owned()),
+                Shown::Provider => None,
+            },
             source: Some(visit.client),
             lifetime: SESSION_LIFETIME,
         };
-        let replaces = visit.replaces.as_ref().map(Token::hash);
+        let replaces = self.replaced_by(visit).await?;
         let expires_at = match self.shared.store.add_web_session(new, replaces).await {
             Ok(expires_at) => expires_at.0,
             // Removed in this very moment.
             Err(AddWebSessionError::NoSuchAccount { .. }) => return Err(SignInError::BadCredentials),
+            // The next attempt is judged by the new one.
+            Err(AddWebSessionError::PasswordChanged { .. }) => return Err(SignInError::Busy),
             Err(AddWebSessionError::Store(error)) => return Err(error.into()),
         };
         if replaces.is_some() {
             self.shared.registry.changes().note_sign_ins();
         }
-        let right = Right::Session { token: token.hash(), csrf: csrf.as_str().to_owned(), via, expires_at };
+        let right = Right::Session { token: token.hash(), via, expires_at };
         let member = Member::new(Arc::clone(&self.shared), account, visit.client, right);
         let member = member.ok_or(SignInError::BadCredentials)?;
+        let source = Source::from(visit.client.ip());
+        self.shared.attempts().handle_signed_in(member.name(), source, Instant::now());
         self.shared.audit.record(member.subject(), &Fact::SignedIn { via });
-        Ok(SignedIn { token, lifetime: SESSION_LIFETIME, view: member.session_view() })
+        Ok(SignedIn { token, key, lifetime: SESSION_LIFETIME, view: member.session_view() })
     }
 
-    /// Who the holder of a session's token is, if its session lives. Counts as a use of the session.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails.
-    pub async fn member_of_session(&self, token: &Token, client: SocketAddr) -> Result<Option<Member>, StoreError> {
-        self.find_session(token, client, true).await
-    }
-
-    /// Who the holder of a session still is. Does not count as a use of it: a page that is only left open ends with its idle time.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store fails.
-    pub async fn still_member(&self, token: &Token, client: SocketAddr) -> Result<Option<Member>, StoreError> {
-        self.find_session(token, client, false).await
-    }
-
-    async fn find_session(
-        &self,
-        token: &Token,
-        client: SocketAddr,
-        counts_as_use: bool,
-    ) -> Result<Option<Member>, StoreError> {
-        let hash = token.hash();
-        let Some(session) = self.shared.store.web_session(hash, SESSION_IDLE).await? else { return Ok(None) };
-        if counts_as_use && session.seen_at.after(TOUCH_INTERVAL) <= session.now {
-            self.shared.store.touch_web_session(hash).await?;
+    /// The session that ends with this sign-in. A cookie without its key is not enough to end somebody's session either.
+    async fn replaced_by(&self, visit: &Visit) -> Result<Option<TokenHash>, StoreError> {
+        let Some(proof) = &visit.replaces else { return Ok(None) };
+        match self.session_of(proof).await {
+            Ok(_) => Ok(Some(proof.token.hash())),
+            Err(SessionProofError::NoSession | SessionProofError::OtherKey) => Ok(None),
+            Err(SessionProofError::Store(error)) => Err(error),
         }
-        let right = Right::Session {
-            token: hash,
-            csrf: session.csrf,
-            via: Via::of_session(&session.via),
-            expires_at: session.expires_at.0,
-        };
-        Ok(Member::new(Arc::clone(&self.shared), session.account, client, right))
+    }
+
+    /// Whose session this is, if it lives. Counts as a use of the session.
+    ///
+    /// # Errors
+    /// [`SessionProofError`].
+    pub async fn member_of_session(
+        &self,
+        proof: &SessionProof,
+        client: SocketAddr,
+    ) -> Result<Member, SessionProofError> {
+        let session = self.session_of(proof).await?;
+        if session.seen_at.after(TOUCH_INTERVAL) <= session.now {
+            self.shared.store.touch_web_session(proof.token.hash()).await?;
+        }
+        self.holder(proof, session, client)
+    }
+
+    /// Whose session this still is. Does not count as a use of it: a page that is only left open ends with its idle time.
+    ///
+    /// # Errors
+    /// [`SessionProofError`].
+    pub async fn still_member(&self, proof: &SessionProof, client: SocketAddr) -> Result<Member, SessionProofError> {
+        let session = self.session_of(proof).await?;
+        self.holder(proof, session, client)
+    }
+
+    async fn session_of(&self, proof: &SessionProof) -> Result<WebSession, SessionProofError> {
+        let session = self.shared.store.web_session(proof.token.hash(), SESSION_IDLE).await?;
+        let session = session.ok_or(SessionProofError::NoSession)?;
+        if proof.key.as_ref().is_some_and(|key| same(&session.csrf, key.as_str())) {
+            Ok(session)
+        } else {
+            Err(SessionProofError::OtherKey)
+        }
+    }
+
+    fn holder(
+        &self,
+        proof: &SessionProof,
+        session: WebSession,
+        client: SocketAddr,
+    ) -> Result<Member, SessionProofError> {
+        let via = Via::of_session(&session.via);
+        let right = Right::Session { token: proof.token.hash(), via, expires_at: session.expires_at.0 };
+        Member::new(Arc::clone(&self.shared), session.account, client, right).ok_or(SessionProofError::NoSession)
     }
 
     /// Who the holder of an API token is, if the token is good.

@@ -6,7 +6,7 @@ use adit_jumphost::admin::InvitationAdd;
 use adit_jumphost::member::Member;
 use adit_jumphost::signin::password::Password;
 use adit_jumphost::signin::token::Token;
-use adit_jumphost::signin::{InvitationAccept, PasswordSignIn, SignInError, SignedIn, Visit};
+use adit_jumphost::signin::{InvitationAccept, PasswordSignIn, SessionProof, SignInError, SignedIn, Visit};
 
 use crate::host::TestHost;
 
@@ -22,6 +22,11 @@ pub(crate) fn visit() -> Visit {
     Visit { client: browser(), replaces: None }
 }
 
+/// What a page shows of its session.
+pub(crate) fn proof(session: &SignedIn) -> SessionProof {
+    SessionProof { token: session.token.clone(), key: Some(session.key.clone()) }
+}
+
 pub(crate) fn question(account: &str, password: &str) -> PasswordSignIn {
     PasswordSignIn { account: account.into(), password: Password::new(password.into()) }
 }
@@ -31,16 +36,16 @@ impl TestHost {
     pub(crate) async fn newcomer(&self, name: &str, admin: bool) -> Member {
         let made = self.admin.call(InvitationAdd { admin, ..InvitationAdd::default() }).await.unwrap();
         let signed_in = self.sign_in.accept_invitation(acceptance(made.token, name, PASSWORD), visit()).await.unwrap();
-        self.member(&signed_in.token).await.unwrap()
+        self.member(&signed_in).await.unwrap()
     }
 
     pub(crate) async fn sign_in(&self, account: &str, password: &str) -> Result<SignedIn, SignInError> {
         self.sign_in.with_password(question(account, password), visit()).await
     }
 
-    /// Who the holder of a session's token is.
-    pub(crate) async fn member(&self, token: &Token) -> Option<Member> {
-        self.sign_in.member_of_session(token, browser()).await.unwrap()
+    /// Who the browser is that has this session.
+    pub(crate) async fn member(&self, session: &SignedIn) -> Option<Member> {
+        self.sign_in.member_of_session(&proof(session), browser()).await.ok()
     }
 }
 

@@ -10,6 +10,7 @@ mod host;
 mod limits;
 mod listing;
 mod member;
+mod rights;
 mod sessions;
 mod sign_in;
 mod visitors;

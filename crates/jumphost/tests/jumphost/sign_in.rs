@@ -11,9 +11,12 @@ use adit_jumphost::member::{ChangePassword, Overview, RegisterPort, TokenAdd, To
 use adit_jumphost::signin::password::Password;
 use adit_jumphost::signin::scope::Scope;
 use adit_jumphost::signin::token::Token;
-use adit_jumphost::signin::{InvitationKindView, InvitationLook, OidcClaims, OidcSignInError, SignInError, Via, Visit};
+use adit_jumphost::signin::{
+    InvitationKindView, InvitationLook, OidcClaims, OidcSignInError, SessionProof, SessionProofError, SignInError, Via,
+    Visit,
+};
 
-use crate::dashboard::{PASSWORD, acceptance, browser, question, visit};
+use crate::dashboard::{PASSWORD, acceptance, browser, proof, question, visit};
 use crate::host::{TestHost, eventually};
 
 #[tokio::test]
@@ -41,7 +44,7 @@ async fn the_first_administrator_comes_in_by_a_link_that_works_once() {
     );
     assert_eq!(accept("mallory", PASSWORD).await.unwrap_err().code(), "no-such-invitation");
 
-    let root = host.member(&signed_in.token).await.unwrap();
+    let root = host.member(&signed_in).await.unwrap();
     assert_eq!(root.admin().unwrap().call(AccountList {}).await.unwrap().len(), 1);
     assert!(!host.sign_in.view().await.unwrap().first_run);
     assert!(host.admin.call(FirstAdministrator {}).await.unwrap().is_none(), "an administrator can sign in");
@@ -110,8 +113,12 @@ async fn whatever_is_wrong_is_told_alike_and_what_was_typed_is_kept_nowhere() {
     host.sign_in("alice", PASSWORD).await.unwrap();
 }
 
+fn from(address: &str) -> Visit {
+    Visit { client: format!("{address}:50000").parse().unwrap(), replaces: None }
+}
+
 #[tokio::test]
-async fn ten_failures_make_everybody_wait() {
+async fn ten_failures_make_their_source_wait() {
     let host = TestHost::start().await;
     host.newcomer("alice", false).await;
     for _ in 0..10 {
@@ -121,14 +128,37 @@ async fn ten_failures_make_everybody_wait() {
     assert_eq!((refused.kind(), refused.code()), (FaultKind::TooMany, "too-many-attempts"));
     let wait = refused.retry_after().unwrap();
     assert!(wait > Duration::from_secs(14 * 60) && wait <= Duration::from_secs(15 * 60), "{wait:?}");
-    let elsewhere = Visit { client: "198.51.100.1:1".parse().unwrap(), replaces: None };
-    let from_there = host.sign_in.with_password(question("alice", PASSWORD), elsewhere.clone()).await;
-    assert_eq!(from_there.unwrap_err().code(), "too-many-attempts", "the account is guarded, wherever from");
+    host.sign_in.with_password(question("alice", PASSWORD), from("198.51.100.1")).await.unwrap();
 
     let link = host.admin.call(PasswordLink { account: "alice".into() }).await.unwrap();
     let renewed = acceptance(link.token, "alice", "three other words");
-    host.sign_in.accept_invitation(renewed, elsewhere.clone()).await.unwrap();
-    host.sign_in.with_password(question("alice", "three other words"), elsewhere).await.unwrap();
+    host.sign_in.accept_invitation(renewed, from("198.51.100.1")).await.unwrap();
+    host.sign_in("alice", "three other words").await.unwrap();
+}
+
+#[tokio::test]
+async fn strangers_who_fail_keep_nobody_from_where_they_have_been() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    for machine in 0..100 {
+        let refused = host.sign_in.with_password(question("alice", "not hers"), from(&format!("198.51.100.{machine}")));
+        assert_eq!(refused.await.unwrap_err().code(), "bad-credentials");
+    }
+    let elsewhere = host.sign_in.with_password(question("alice", PASSWORD), from("203.0.113.1")).await;
+    assert_eq!(elsewhere.unwrap_err().code(), "too-many-attempts", "the account is guarded, wherever from");
+    host.sign_in("alice", PASSWORD).await.expect("a link was accepted from there");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_says_nothing_of_a_password() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    let sign_in = host.sign_in.clone();
+    drop(host.stop().await);
+    for _ in 0..11 {
+        let failed = sign_in.with_password(question("alice", PASSWORD), visit()).await.unwrap_err();
+        assert!(matches!(failed, SignInError::Store(_)), "{failed}");
+    }
 }
 
 #[tokio::test]
@@ -136,26 +166,72 @@ async fn a_session_is_new_at_each_sign_in_and_ends_on_the_server() {
     let host = TestHost::start().await;
     host.newcomer("alice", false).await;
     let first = host.sign_in("alice", PASSWORD).await.unwrap();
-    let visit = Visit { client: browser(), replaces: Some(first.token.clone()) };
-    let second = host.sign_in.with_password(question("alice", PASSWORD), visit).await.unwrap();
+    let over = |replaces| host.sign_in.with_password(question("alice", PASSWORD), Visit { replaces, ..visit() });
+    over(Some(SessionProof { key: None, ..proof(&first) })).await.unwrap();
+    assert!(host.member(&first).await.is_some(), "a cookie alone ends nothing");
+    let second = over(Some(proof(&first))).await.unwrap();
     assert_ne!(first.token.as_str(), second.token.as_str());
-    assert_ne!(first.view.csrf, second.view.csrf);
-    assert!(host.member(&first.token).await.is_none(), "replaced");
-    assert!(host.member(&Token::from_text("a cookie that somebody planted")).await.is_none());
+    assert_ne!(first.key.as_str(), second.key.as_str());
+    assert!(host.member(&first).await.is_none(), "replaced");
 
-    let alice = host.member(&second.token).await.unwrap();
+    let alice = host.member(&second).await.unwrap();
     assert_eq!(alice.session_view(), second.view);
-    assert!(alice.may_change_with(second.view.csrf.as_deref()));
-    assert!(!alice.may_change_with(None) && !alice.may_change_with(first.view.csrf.as_deref()));
+    assert_eq!(second.view.csrf, None, "the key is beside it, for the one answer that tells it");
     assert_eq!(alice.admin().err().map(|refused| refused.code()), Some("not-admin"));
 
     let mut ended = host.sign_in.changes().sign_ins();
-    assert!(host.sign_in.still_member(&second.token, browser()).await.unwrap().is_some());
+    assert!(host.sign_in.still_member(&proof(&second), browser()).await.is_ok());
     assert!(host.sign_in.sign_out(&second.token, browser()).await.unwrap());
     ended.changed().await.unwrap();
-    assert!(host.sign_in.still_member(&second.token, browser()).await.unwrap().is_none());
-    assert!(host.member(&second.token).await.is_none());
+    let over = host.sign_in.still_member(&proof(&second), browser()).await.unwrap_err();
+    assert!(matches!(over, SessionProofError::NoSession), "{over}");
+    assert!(host.member(&second).await.is_none());
     assert!(!host.sign_in.sign_out(&second.token, browser()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_is_proved_by_its_token_and_its_key_together() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    let (one, other) = (host.sign_in("alice", PASSWORD).await.unwrap(), host.sign_in("alice", PASSWORD).await.unwrap());
+    let planted = SessionProof { token: Token::from_text("a cookie that somebody planted"), ..proof(&one) };
+    let no_session = host.sign_in.member_of_session(&planted, browser()).await.unwrap_err();
+    assert!(matches!(no_session, SessionProofError::NoSession), "{no_session}");
+    for key in [None, Some(other.key.clone()), Some(one.token.clone()), Some(Token::from_text(""))] {
+        let shown = SessionProof { key, ..proof(&one) };
+        for refused in [
+            host.sign_in.member_of_session(&shown, browser()).await.unwrap_err(),
+            host.sign_in.still_member(&shown, browser()).await.unwrap_err(),
+        ] {
+            assert!(matches!(refused, SessionProofError::OtherKey), "{refused}");
+        }
+    }
+    assert!(host.member(&one).await.is_some() && host.member(&other).await.is_some());
+}
+
+#[tokio::test]
+async fn no_session_outlives_the_password_it_was_judged_by() {
+    let host = TestHost::start().await;
+    let alice = host.newcomer("alice", false).await;
+    let new = Password::new("three other words".into());
+    let change = alice.call(ChangePassword { current: Password::new(PASSWORD.into()), new });
+    // Each compares again and again, so that one is always under way when the password changes.
+    let old_password = async |machine: u8| {
+        let mut begun = Vec::new();
+        loop {
+            let visit = from(&format!("198.51.100.{machine}"));
+            match host.sign_in.with_password(question("alice", PASSWORD), visit).await {
+                Ok(session) => begun.push(session),
+                Err(SignInError::Busy) => {}
+                Err(_) => return begun,
+            }
+        }
+    };
+    let (changed, one, two, three) = tokio::join!(change, old_password(1), old_password(2), old_password(3));
+    changed.unwrap();
+    for session in one.iter().chain(&two).chain(&three) {
+        assert!(host.member(session).await.is_none(), "it began with a password that is no more");
+    }
 }
 
 #[tokio::test]
@@ -167,7 +243,7 @@ async fn whoever_is_locked_out_is_out() {
     let locked = AccountChange { name: "alice".into(), tier: None, admin: None, disabled: Some(true) };
     host.admin.call(locked).await.unwrap();
     changed.changed().await.unwrap();
-    assert!(host.member(&session.token).await.is_none());
+    assert!(host.member(&session).await.is_none());
 }
 
 #[tokio::test]
@@ -176,7 +252,7 @@ async fn a_new_password_ends_the_other_sessions() {
     host.newcomer("alice", false).await;
     let (here, there) =
         (host.sign_in("alice", PASSWORD).await.unwrap(), host.sign_in("alice", PASSWORD).await.unwrap());
-    let alice = host.member(&here.token).await.unwrap();
+    let alice = host.member(&here).await.unwrap();
     let change = |current: &str, new: &str| {
         alice.call(ChangePassword { current: Password::new(current.into()), new: Password::new(new.into()) })
     };
@@ -184,7 +260,7 @@ async fn a_new_password_ends_the_other_sessions() {
     assert_eq!(change(PASSWORD, "short").await.unwrap_err().code(), "weak-password");
     assert_eq!(change(PASSWORD, "alice and others").await.unwrap_err().code(), "weak-password");
     change(PASSWORD, "three other words").await.unwrap();
-    assert!(host.member(&here.token).await.is_some() && host.member(&there.token).await.is_none());
+    assert!(host.member(&here).await.is_some() && host.member(&there).await.is_none());
     assert!(host.sign_in("alice", PASSWORD).await.is_err());
     host.sign_in("alice", "three other words").await.unwrap();
 }
@@ -256,6 +332,10 @@ async fn a_person_whom_a_provider_knows_gets_one_account_where_that_is_wanted() 
     let again = host.sign_in.with_oidc(&claims("1", "renamed"), visit()).await.unwrap();
     assert_eq!(again.view.account, "alice-2");
     assert_eq!(host.sign_in.with_oidc(&claims("2", "alice"), visit()).await.unwrap().view.account, "alice-3");
+    let carol = claims("3", "carol");
+    let (one, other) = tokio::join!(host.sign_in.with_oidc(&carol, visit()), host.sign_in.with_oidc(&carol, visit()));
+    let (one, other) = (one.unwrap().view.account, other.unwrap().view.account);
+    assert_eq!((one.as_str(), other.as_str()), ("carol", "carol"), "two windows at once");
     let locked = AccountChange { name: "alice-2".into(), tier: None, admin: None, disabled: Some(true) };
     host.admin.call(locked).await.unwrap();
     let refused = host.sign_in.with_oidc(&claims("1", "alice"), visit()).await.unwrap_err();

@@ -95,8 +95,8 @@ async fn removing_an_account_takes_all_it_had_and_nothing_else(database: Databas
         vec![store.add_key(alice.id, key("one")).await.unwrap(), store.add_key(alice.id, key("two")).await.unwrap()];
     let bobs_key = store.add_key(bob.id, key("three")).await.unwrap();
     let web = NewPort { port: 10_080, description: "web".to_owned(), shared: true };
-    let port = store.add_port(alice.id, web.clone()).await.unwrap();
-    let bobs_port = store.add_port(bob.id, web).await.unwrap();
+    let port = store.add_port(alice.id, web.clone(), 9).await.unwrap();
+    let bobs_port = store.add_port(bob.id, web, 9).await.unwrap();
     let lease = store.acquire_lease(ask(&alice, 10_080, LONG)).await.unwrap();
     let bobs_lease = store.acquire_lease(ask(&bob, 10_081, LONG)).await.unwrap();
 
@@ -234,7 +234,7 @@ async fn accounts_are_searched_in_pages(database: Database) {
         join(&store, name).await;
     }
     let carol = store.account("carol").await.unwrap().unwrap();
-    store.set_password(carol.id, "$one", None).await.unwrap();
+    store.set_password(carol.id, None, "$one", None).await.unwrap();
     let search = async |text: Option<&str>, offset, limit| {
         let query = AccountQuery { text: text.map(str::to_owned), offset, limit };
         let page = store.search_accounts(&query).await.unwrap();

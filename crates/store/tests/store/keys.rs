@@ -1,6 +1,6 @@
 //! Public keys.
 
-use adit_store::{AccountChange, AddKeyError, ClaimKeyError, NewKey, RemoveKeyError, UnixMillis};
+use adit_store::{AccountChange, AddKeyError, ClaimKeyError, KEYS_PER_ACCOUNT, NewKey, RemoveKeyError, UnixMillis};
 
 use crate::harness::{Database, in_an_hour, join, key, on_every_database};
 
@@ -8,6 +8,7 @@ on_every_database!(
     a_key_is_found_as_it_was_added,
     a_key_belongs_to_one_account,
     a_key_needs_an_account,
+    an_account_has_a_thousand_keys_and_no_more,
     a_key_is_removed_by_its_owner_only,
     a_claimed_key_changes_hands,
     a_key_that_is_not_anothers_is_not_claimed,
@@ -93,7 +94,7 @@ async fn a_claimed_key_changes_hands(database: Database) {
     let before = store.generation().await.unwrap();
 
     let terms = NewKey { label: "bob's now".to_owned(), expires_at: Some(in_an_hour(&store).await), ..key("one") };
-    let claimed = store.claim_key(bob.id, terms.clone()).await.unwrap();
+    let claimed = store.claim_key(bob.id, held.id, terms.clone()).await.unwrap();
     assert_eq!(claimed.holder, alice);
     assert_eq!((claimed.former.id, claimed.former.last_used_at), (held.id, Some(UnixMillis(50))));
     let now = &claimed.key;
@@ -111,11 +112,11 @@ async fn a_claimed_key_changes_hands(database: Database) {
 async fn a_key_that_is_not_anothers_is_not_claimed(database: Database) {
     let store = database.open().await;
     let alice = join(&store, "alice").await;
-    let refused = store.claim_key(alice.id, key("one")).await.unwrap_err();
+    let refused = store.claim_key(alice.id, 1, key("one")).await.unwrap_err();
     assert!(matches!(&refused, ClaimKeyError::NotHeld { fingerprint } if fingerprint == "SHA256:one"), "{refused:?}");
     assert_eq!(store.key_by_blob(&key("one").blob).await.unwrap(), None);
     let held = store.add_key(alice.id, key("one")).await.unwrap();
-    let refused = store.claim_key(alice.id, NewKey { label: "again".to_owned(), ..key("one") }).await.unwrap_err();
+    let refused = store.claim_key(alice.id, held.id, key("one")).await.unwrap_err();
     assert!(matches!(refused, ClaimKeyError::KeyAlreadyYours { .. }), "{refused:?}");
     assert_eq!(store.list_keys(None).await.unwrap(), [held]);
 }
@@ -124,12 +125,17 @@ async fn a_failed_claim_leaves_the_key_where_it_was(database: Database) {
     let store = database.open().await;
     let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
     let held = store.add_key(alice.id, key("one")).await.unwrap();
-    let refused = store.claim_key(4711, key("one")).await.unwrap_err();
+    let refused = store.claim_key(4711, held.id, key("one")).await.unwrap_err();
     assert!(matches!(refused, ClaimKeyError::NoSuchAccount { account: 4711 }), "{refused:?}");
     #[allow(clippy::reversed_empty_ranges)] // what a caller must not send
     let backwards = NewKey { ports: Some(10_010..=10_000), ..key("one") };
-    let refused = store.claim_key(bob.id, backwards).await.unwrap_err();
+    let refused = store.claim_key(bob.id, held.id, backwards).await.unwrap_err();
     assert!(matches!(refused, ClaimKeyError::Store(_)), "{refused:?}");
+    let refused = store.claim_key(bob.id, held.id + 1, key("one")).await.unwrap_err();
+    assert!(
+        matches!(refused, ClaimKeyError::ChangedHands { .. }),
+        "what was looked at is not there any more: {refused:?}"
+    );
     assert_eq!(database.open().await.list_keys(None).await.unwrap(), [held]);
 }
 
@@ -162,4 +168,16 @@ async fn debug_shows_the_fingerprint_not_the_bytes(database: Database) {
     let new = NewKey { blob: vec![222; 64], ..key("one") };
     let shown = format!("{new:?} {:?}", store.add_key(alice.id, new.clone()).await.unwrap());
     assert!(shown.contains("SHA256:one") && !shown.contains("222"), "{shown}");
+}
+
+async fn an_account_has_a_thousand_keys_and_no_more(database: Database) {
+    let store = database.open().await;
+    let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
+    for number in 0..KEYS_PER_ACCOUNT {
+        store.add_key(alice.id, key(&format!("key {number}"))).await.unwrap();
+    }
+    let refused = store.add_key(alice.id, key("one more")).await.unwrap_err();
+    assert!(matches!(refused, AddKeyError::TooMany), "{refused:?}");
+    // Nothing was added, and others have room.
+    store.add_key(bob.id, key("one more")).await.unwrap();
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use adit_store::{
     AcceptInvitationError, Account, AccountChange, AddApiTokenError, AddInvitationError, AddWebSessionError,
-    InvitationKind, NewAccount, NewApiToken, NewInvitation, NewWebSession, SetPasswordError, Store, TokenHash,
+    Invitation, InvitationKind, Maker, NewAccount, NewApiToken, NewInvitation, NewWebSession, SetPasswordError, Store,
+    TokenHash,
 };
 
 use crate::harness::{Database, LONG, join, on_every_database};
@@ -15,6 +16,7 @@ on_every_database!(
     somebody_who_can_sign_in_is_enabled_and_has_a_way,
     a_session_lives_until_its_time_or_its_account_ends,
     a_new_session_replaces_the_old_one,
+    a_session_begins_only_with_the_password_of_now,
     an_account_has_a_bounded_number_of_sessions,
     an_invitation_makes_one_account,
     an_invitation_for_a_name_is_for_that_name,
@@ -23,6 +25,11 @@ on_every_database!(
     one_first_administrator_link_is_good_at_a_time,
     an_invitation_goes_with_its_tier_and_a_reset_with_its_account,
     an_invitation_over_is_nothing,
+    an_invitation_ends_with_its_makers_right,
+    who_may_not_make_an_invitation_makes_none,
+    a_reset_of_a_locked_account_can_be_used_later,
+    a_first_administrator_makes_the_link_for_one_worthless,
+    a_password_is_changed_only_from_the_one_that_was_judged,
     a_token_is_good_until_it_is_removed_or_over,
     another_accounts_token_is_out_of_reach,
     an_identity_has_one_account,
@@ -42,6 +49,7 @@ fn session(account: &Account, seed: u8) -> NewWebSession {
         account: account.id,
         csrf: format!("csrf {seed}"),
         via: "password".to_owned(),
+        judged_by: None,
         source: Some("[2001:db8::1]:50022".parse().unwrap()),
         lifetime: LONG,
     }
@@ -59,12 +67,20 @@ fn for_account(name: Option<&str>, tier: &str) -> InvitationKind {
     InvitationKind::Account { name: name.map(str::to_owned), tier: tier.to_owned(), is_admin: false }
 }
 
-async fn invite(store: &Store, seed: u8, kind: InvitationKind) -> Result<adit_store::Invitation, AddInvitationError> {
-    let new = NewInvitation { token_hash: hash(seed), kind, created_by: Some("root".to_owned()), lifetime: LONG };
-    store.add_invitation(new).await
+async fn invite_by(
+    store: &Store,
+    created_by: Option<Maker>,
+    seed: u8,
+    kind: InvitationKind,
+) -> Result<Invitation, AddInvitationError> {
+    store.add_invitation(NewInvitation { token_hash: hash(seed), kind, created_by, lifetime: LONG }).await
 }
 
-fn token(seed: u8, lifetime: Option<Duration>) -> NewApiToken {
+async fn invite(store: &Store, seed: u8, kind: InvitationKind) -> Result<Invitation, AddInvitationError> {
+    invite_by(store, None, seed, kind).await
+}
+
+fn token(seed: u8, lifetime: Duration) -> NewApiToken {
     NewApiToken { token_hash: hash(seed), name: format!("token {seed}"), scopes: "read write".to_owned(), lifetime }
 }
 
@@ -76,15 +92,15 @@ async fn a_password_is_found_by_the_name_and_ends_other_sessions(database: Datab
     for (account, seed) in [(&alice, 1), (&alice, 2), (&bob, 3)] {
         sign_in(&store, account, seed).await;
     }
-    assert_eq!(store.set_password(alice.id, "$one", Some(hash(2))).await.unwrap(), 1);
+    assert_eq!(store.set_password(alice.id, None, "$one", Some(hash(2))).await.unwrap(), 1);
     let found = database.open().await.credential("alice").await.unwrap().unwrap();
     assert_eq!((found.account.id, found.phc.as_deref()), (alice.id, Some("$one")));
     assert!(!is_signed_in(&store, 1).await && is_signed_in(&store, 2).await && is_signed_in(&store, 3).await);
     assert!(!format!("{found:?}").contains("$one"));
 
-    assert_eq!(store.set_password(alice.id, "$two", None).await.unwrap(), 1);
+    assert_eq!(store.set_password(alice.id, Some("$one"), "$two", None).await.unwrap(), 1);
     assert_eq!(store.credential("alice").await.unwrap().unwrap().phc.as_deref(), Some("$two"));
-    let refused = store.set_password(4711, "$one", None).await.unwrap_err();
+    let refused = store.set_password(4711, None, "$one", None).await.unwrap_err();
     assert!(matches!(refused, SetPasswordError::NoSuchAccount { account: 4711 }), "{refused:?}");
 }
 
@@ -92,7 +108,7 @@ async fn a_hash_is_renewed_only_while_the_password_is_the_same(database: Databas
     let store = database.open().await;
     let alice = join(&store, "alice").await;
     let phc = async || store.credential("alice").await.unwrap().unwrap().phc;
-    store.set_password(alice.id, "$one", None).await.unwrap();
+    store.set_password(alice.id, None, "$one", None).await.unwrap();
     store.rehash_password(alice.id, "$one", "$one again").await.unwrap();
     assert_eq!(phc().await.as_deref(), Some("$one again"));
     store.rehash_password(alice.id, "$one", "$late").await.unwrap();
@@ -106,9 +122,9 @@ async fn somebody_who_can_sign_in_is_enabled_and_has_a_way(database: Database) {
     let alice = join(&store, "alice").await;
     let root = store.add_account(admin("root")).await.unwrap();
     assert!(!can(false).await && !can(true).await);
-    store.set_password(alice.id, "$one", None).await.unwrap();
+    store.set_password(alice.id, None, "$one", None).await.unwrap();
     assert!(can(false).await && !can(true).await);
-    store.set_password(root.id, "$two", None).await.unwrap();
+    store.set_password(root.id, None, "$two", None).await.unwrap();
     assert!(can(true).await);
 
     store.add_account(admin("other")).await.unwrap();
@@ -158,6 +174,24 @@ async fn a_new_session_replaces_the_old_one(database: Database) {
     assert!(is_signed_in(&store, 2).await, "nothing ended");
 }
 
+async fn a_session_begins_only_with_the_password_of_now(database: Database) {
+    let store = database.open().await;
+    let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
+    store.set_password(alice.id, None, "first", None).await.unwrap();
+    store.set_password(bob.id, None, "second", None).await.unwrap();
+    let judged_by = |phc: &str, seed| NewWebSession { judged_by: Some(phc.to_owned()), ..session(&alice, seed) };
+    store.add_web_session(judged_by("first", 1), None).await.unwrap();
+    store.set_password(alice.id, Some("first"), "third", None).await.unwrap();
+    sign_in(&store, &bob, 2).await;
+    for (old, seed) in [("first", 3), ("second", 4), ("", 5)] {
+        let refused = store.add_web_session(judged_by(old, seed), Some(hash(2))).await.unwrap_err();
+        assert!(matches!(refused, AddWebSessionError::PasswordChanged { .. }), "{old}: {refused:?}");
+        assert!(!is_signed_in(&store, seed).await && is_signed_in(&store, 2).await, "nothing begun, nothing ended");
+    }
+    store.add_web_session(judged_by("third", 6), None).await.unwrap();
+    assert!(is_signed_in(&store, 6).await);
+}
+
 async fn an_account_has_a_bounded_number_of_sessions(database: Database) {
     let store = database.open().await;
     let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
@@ -178,7 +212,7 @@ async fn an_invitation_makes_one_account(database: Database) {
     let made = invite(&store, 1, for_account(None, "plus")).await.unwrap();
     assert_eq!(store.invitation(hash(1)).await.unwrap(), Some(made.clone()));
     assert_eq!(store.list_invitations().await.unwrap(), std::slice::from_ref(&made));
-    assert_eq!((made.created_by.as_deref(), made.expires_at), (Some("root"), made.created_at.after(LONG)));
+    assert_eq!((made.created_by.as_deref(), made.expires_at), (None, made.created_at.after(LONG)));
     let generation = store.generation().await.unwrap();
 
     let accepted = store.accept_invitation(hash(1), "carol", "$one").await.unwrap();
@@ -219,6 +253,7 @@ async fn a_reset_sets_the_password_and_revokes_what_was_before(database: Databas
     let store = database.open().await;
     let alice = join(&store, "alice").await;
     sign_in(&store, &alice, 9).await;
+    store.add_api_token(alice.id, token(9, LONG), 9).await.unwrap();
     let reset = || InvitationKind::PasswordReset { account: alice.clone() };
     invite(&store, 1, reset()).await.unwrap();
     invite(&store, 2, reset()).await.unwrap();
@@ -226,9 +261,11 @@ async fn a_reset_sets_the_password_and_revokes_what_was_before(database: Databas
     assert_eq!(store.invitation(hash(2)).await.unwrap().unwrap().kind, reset());
     let other = store.accept_invitation(hash(2), "bob", "$one").await.unwrap_err();
     assert!(matches!(other, AcceptInvitationError::OtherName), "{other:?}");
-    assert_eq!(store.accept_invitation(hash(2), "alice", "$one").await.unwrap().account, alice);
+    let accepted = store.accept_invitation(hash(2), "alice", "$one").await.unwrap();
+    assert_eq!((accepted.account, accepted.sessions_ended, accepted.tokens_ended), (alice, 1, 1));
     assert_eq!(store.credential("alice").await.unwrap().unwrap().phc.as_deref(), Some("$one"));
     assert!(!is_signed_in(&store, 9).await, "whoever was signed in has to show the new password");
+    assert_eq!(store.api_token(hash(9)).await.unwrap(), None, "and so has whoever made tokens");
     assert_eq!(store.invitation(hash(2)).await.unwrap(), None);
 }
 
@@ -274,16 +311,104 @@ async fn an_invitation_over_is_nothing(database: Database) {
     assert!(matches!(late, AcceptInvitationError::NoSuchInvitation), "{late:?}");
 }
 
+async fn administrator(store: &Store, name: &str) -> (Account, Option<Maker>) {
+    let new = NewAccount { name: name.to_owned(), tier: "community".to_owned(), is_admin: true };
+    let account = store.add_account(new).await.unwrap();
+    let maker = Maker { account: account.id, name: account.name.clone(), limit: 2 };
+    (account, Some(maker))
+}
+
+async fn an_invitation_ends_with_its_makers_right(database: Database) {
+    let store = database.open().await;
+    administrator(&store, "root").await;
+    let demoted = AccountChange { is_admin: Some(false), ..AccountChange::default() };
+    let locked = AccountChange { disabled: Some(true), ..AccountChange::default() };
+    for (name, loss) in [("demoted", Some(demoted)), ("locked", Some(locked)), ("removed", None)] {
+        let (_, maker) = administrator(&store, name).await;
+        let made = invite_by(&store, maker, 1, for_account(None, "plus")).await.unwrap();
+        assert_eq!(made.created_by.as_deref(), Some(name));
+        let other = AccountChange { tier: Some("pro".to_owned()), ..AccountChange::default() };
+        store.change_account(name, other).await.unwrap();
+        assert_eq!(store.invitation(hash(1)).await.unwrap(), Some(made), "the right goes on");
+        match loss {
+            Some(loss) => drop(store.change_account(name, loss).await.unwrap()),
+            None => drop(store.remove_account(name).await.unwrap()),
+        }
+        assert_eq!(store.invitation(hash(1)).await.unwrap(), None, "{name}");
+    }
+    let root = store.account("root").await.unwrap().unwrap();
+    let maker = Maker { account: root.id, name: root.name, limit: 2 };
+    invite_by(&store, Some(maker), 1, for_account(None, "plus")).await.unwrap();
+    invite(&store, 2, for_account(None, "plus")).await.unwrap();
+    join(&store, "alice").await;
+    store.change_account("alice", AccountChange { disabled: Some(true), ..AccountChange::default() }).await.unwrap();
+    assert_eq!(store.list_invitations().await.unwrap().len(), 2, "of others, and of the server");
+}
+
+async fn who_may_not_make_an_invitation_makes_none(database: Database) {
+    let store = database.open().await;
+    let alice = join(&store, "alice").await;
+    let maker = Some(Maker { account: alice.id, name: alice.name, limit: 2 });
+    let refused = invite_by(&store, maker, 1, for_account(None, "plus")).await.unwrap_err();
+    assert!(matches!(refused, AddInvitationError::MakerHasNoRight { .. }), "{refused:?}");
+    let (_, root) = administrator(&store, "root").await;
+    for seed in [1, 2] {
+        invite_by(&store, root.clone(), seed, for_account(None, "plus")).await.unwrap();
+    }
+    let refused = invite_by(&store, root.clone(), 3, for_account(None, "plus")).await.unwrap_err();
+    assert!(matches!(refused, AddInvitationError::TooMany { limit: 2 }), "{refused:?}");
+    store.accept_invitation(hash(1), "bob", "$one").await.unwrap();
+    invite_by(&store, root, 3, for_account(None, "plus")).await.unwrap();
+}
+
+async fn a_reset_of_a_locked_account_can_be_used_later(database: Database) {
+    let store = database.open().await;
+    let alice = join(&store, "alice").await;
+    invite(&store, 1, InvitationKind::PasswordReset { account: alice }).await.unwrap();
+    let disable = |disabled| AccountChange { disabled: Some(disabled), ..AccountChange::default() };
+    store.change_account("alice", disable(true)).await.unwrap();
+    let refused = store.accept_invitation(hash(1), "alice", "$one").await.unwrap_err();
+    assert!(matches!(refused, AcceptInvitationError::Disabled { .. }), "{refused:?}");
+    assert_eq!(store.credential("alice").await.unwrap().unwrap().phc, None);
+    store.change_account("alice", disable(false)).await.unwrap();
+    store.accept_invitation(hash(1), "alice", "$one").await.unwrap();
+}
+
+async fn a_first_administrator_makes_the_link_for_one_worthless(database: Database) {
+    let store = database.open().await;
+    invite(&store, 1, InvitationKind::FirstAdministrator { tier: "community".to_owned() }).await.unwrap();
+    let alice = join(&store, "alice").await;
+    store.set_password(alice.id, None, "$one", None).await.unwrap();
+    assert!(store.invitation(hash(1)).await.unwrap().is_some(), "she administers nothing");
+    store.change_account("alice", AccountChange { is_admin: Some(true), ..AccountChange::default() }).await.unwrap();
+    assert_eq!((store.invitation(hash(1)).await.unwrap(), store.list_invitations().await.unwrap()), (None, vec![]));
+    let late = store.accept_invitation(hash(1), "mallory", "$two").await.unwrap_err();
+    assert!(matches!(late, AcceptInvitationError::NoSuchInvitation), "{late:?}");
+}
+
+async fn a_password_is_changed_only_from_the_one_that_was_judged(database: Database) {
+    let store = database.open().await;
+    let alice = join(&store, "alice").await;
+    store.set_password(alice.id, None, "$one", None).await.unwrap();
+    sign_in(&store, &alice, 1).await;
+    for judged in [None, Some("$zero")] {
+        let refused = store.set_password(alice.id, judged, "$two", None).await.unwrap_err();
+        assert!(matches!(refused, SetPasswordError::Changed), "{refused:?}");
+    }
+    assert_eq!(store.credential("alice").await.unwrap().unwrap().phc.as_deref(), Some("$one"));
+    assert!(is_signed_in(&store, 1).await);
+}
+
 async fn a_token_is_good_until_it_is_removed_or_over(database: Database) {
     let store = database.open().await;
     let alice = join(&store, "alice").await;
-    let made = store.add_api_token(alice.id, token(1, None), 3).await.unwrap();
-    store.add_api_token(alice.id, token(2, Some(Duration::ZERO)), 3).await.unwrap();
-    let timed = store.add_api_token(alice.id, token(3, Some(LONG)), 3).await.unwrap();
+    let made = store.add_api_token(alice.id, token(1, LONG), 3).await.unwrap();
+    store.add_api_token(alice.id, token(2, Duration::ZERO), 3).await.unwrap();
+    let timed = store.add_api_token(alice.id, token(3, LONG), 3).await.unwrap();
     assert_eq!(timed.expires_at, Some(timed.created_at.after(LONG)));
-    let full = store.add_api_token(alice.id, token(4, None), 3).await.unwrap_err();
+    let full = store.add_api_token(alice.id, token(4, LONG), 3).await.unwrap_err();
     assert!(matches!(full, AddApiTokenError::TooMany { limit: 3 }), "{full:?}");
-    let nobody = store.add_api_token(4711, token(5, None), 3).await.unwrap_err();
+    let nobody = store.add_api_token(4711, token(5, LONG), 3).await.unwrap_err();
     assert!(matches!(nobody, AddApiTokenError::NoSuchAccount { account: 4711 }), "{nobody:?}");
 
     let (found, account) = database.open().await.api_token(hash(1)).await.unwrap().unwrap();
@@ -301,7 +426,7 @@ async fn a_token_is_good_until_it_is_removed_or_over(database: Database) {
 async fn another_accounts_token_is_out_of_reach(database: Database) {
     let store = database.open().await;
     let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
-    let alices = store.add_api_token(alice.id, token(1, None), 9).await.unwrap();
+    let alices = store.add_api_token(alice.id, token(1, LONG), 9).await.unwrap();
     assert_eq!(store.remove_api_token(bob.id, &alices.id).await.unwrap(), None);
     assert!(store.list_api_tokens(bob.id).await.unwrap().is_empty());
     assert_eq!(store.list_api_tokens(alice.id).await.unwrap(), std::slice::from_ref(&alices));
@@ -326,8 +451,8 @@ async fn what_is_over_is_pruned(database: Database) {
     let alice = join(&store, "alice").await;
     store.add_web_session(NewWebSession { lifetime: Duration::ZERO, ..session(&alice, 1) }, None).await.unwrap();
     sign_in(&store, &alice, 2).await;
-    store.add_api_token(alice.id, token(1, Some(Duration::ZERO)), 9).await.unwrap();
-    store.add_api_token(alice.id, token(2, None), 9).await.unwrap();
+    store.add_api_token(alice.id, token(1, Duration::ZERO), 9).await.unwrap();
+    store.add_api_token(alice.id, token(2, LONG), 9).await.unwrap();
     invite(&store, 1, for_account(None, "plus")).await.unwrap();
     let over = NewInvitation {
         token_hash: hash(2),
@@ -348,8 +473,8 @@ async fn all_of_it_goes_with_the_account(database: Database) {
     let new = NewAccount { name: "alice".to_owned(), tier: "plus".to_owned(), is_admin: false };
     let alice = store.add_account_with_identity(new, "https://id.example", "42").await.unwrap();
     sign_in(&store, &alice, 1).await;
-    store.set_password(alice.id, "$one", Some(hash(1))).await.unwrap();
-    store.add_api_token(alice.id, token(1, None), 9).await.unwrap();
+    store.set_password(alice.id, None, "$one", Some(hash(1))).await.unwrap();
+    store.add_api_token(alice.id, token(1, LONG), 9).await.unwrap();
     store.remove_account("alice").await.unwrap();
     let newcomer = join(&store, "alice").await;
     assert!(!is_signed_in(&store, 1).await);

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use adit_store::{OpenError, Store};
+use adit_store::{AccountChange, OpenError, Store, TokenHash};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -173,7 +173,7 @@ async fn a_newer_schema_is_left_alone() {
     .unwrap();
     newer.close().await.unwrap();
     let error = refused(&folder).await;
-    assert!(matches!(error, OpenError::Newer { found: 999, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 3, .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -282,25 +282,54 @@ async fn a_start_cut_off_before_the_schema_is_made_up_for() {
     join(&database.open().await, "alice").await;
 }
 
-#[tokio::test]
-async fn a_file_of_the_first_schema_keeps_all_it_has() {
-    let migrations = tempfile::tempdir().unwrap();
-    let first = "0001_first.sql";
-    let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite").join(first);
-    fs::copy(released, migrations.path().join(first)).unwrap();
+/// A database as a release that knew only these migrations left it, with rows of its time.
+async fn of_before(migrations: &[&str], rows: &'static str) -> Database {
+    let known = tempfile::tempdir().unwrap();
+    let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+    for migration in migrations {
+        fs::copy(released.join(migration), known.path().join(migration)).unwrap();
+    }
     let database = Database::sqlite_file();
     let mut old = raw(&database.path()).await;
-    Migrator::new(migrations.path()).await.unwrap().run_direct(None, &mut old, false).await.unwrap();
-    let alice = "INSERT INTO accounts (name, tier, is_admin, created_at) VALUES ('alice', 'plus', TRUE, 7)";
-    sqlx::raw_sql(alice).execute(&mut old).await.unwrap();
+    Migrator::new(known.path()).await.unwrap().run_direct(None, &mut old, false).await.unwrap();
+    sqlx::raw_sql(rows).execute(&mut old).await.unwrap();
     old.close().await.unwrap();
+    database
+}
 
+#[tokio::test]
+async fn a_file_of_the_first_schema_keeps_all_it_has() {
+    let alice = "INSERT INTO accounts (name, tier, is_admin, created_at) VALUES ('alice', 'plus', TRUE, 7)";
+    let database = of_before(&["0001_first.sql"], alice).await;
     let store = database.open().await;
     let alice = store.account("alice").await.unwrap().unwrap();
     assert_eq!((alice.tier.as_str(), alice.is_admin, alice.created_at.0), ("plus", true, 7));
-    store.set_password(alice.id, "$one", None).await.unwrap();
+    store.set_password(alice.id, None, "$one", None).await.unwrap();
     store.close().await;
     assert!(database.open().await.credential("alice").await.unwrap().unwrap().phc.is_some());
+}
+
+#[tokio::test]
+async fn links_of_before_end_with_their_makers_right_too() {
+    let rows = "INSERT INTO accounts (name, tier, is_admin, created_at)
+                    VALUES ('root', 'plus', TRUE, 7), ('other', 'plus', TRUE, 7), ('demoted', 'plus', FALSE, 7);
+                INSERT INTO invitations (id, token_hash, kind, tier, is_admin, created_by, created_at, expires_at)
+                    VALUES ('a', x'01', 'invitation', 'plus', TRUE, 'root', 7, 9000000000000),
+                           ('b', x'02', 'invitation', 'plus', TRUE, 'demoted', 7, 9000000000000),
+                           ('c', x'03', 'invitation', 'plus', TRUE, 'nobody', 7, 9000000000000),
+                           ('d', x'04', 'invitation', 'plus', TRUE, NULL, 7, 9000000000000);
+                INSERT INTO api_tokens (id, account_id, token_hash, name, scopes, created_at)
+                    VALUES ('t', 1, x'0000000000000000000000000000000000000000000000000000000000000000', 'ci', 'read', 7)";
+    let database = of_before(&["0001_first.sql", "0002_dashboard.sql"], rows).await;
+    let store = database.open().await;
+    let open = async || -> Vec<String> {
+        store.list_invitations().await.unwrap().into_iter().map(|invitation| invitation.id).collect()
+    };
+    assert_eq!(open().await, ["a", "d"]);
+    store.change_account("root", AccountChange { is_admin: Some(false), ..AccountChange::default() }).await.unwrap();
+    assert_eq!(open().await, ["d"]);
+    let (token, _) = store.api_token(TokenHash([0; 32])).await.unwrap().unwrap();
+    assert_eq!(token.expires_at, None, "it was promised to stay");
 }
 
 #[tokio::test]

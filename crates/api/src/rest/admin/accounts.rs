@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// A new account.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NewAccount {
     /// Its name.
     name: String,
@@ -34,6 +35,7 @@ struct NewAccount {
 
 /// What becomes of an account; what is left out stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct AccountPatch {
     /// Its tier.
     tier: Option<String>,

@@ -21,7 +21,7 @@ async fn list(Administrator(admin): Administrator) -> Result<Json<Vec<Invitation
     Ok(Json(admin.call(InvitationList {}).await?))
 }
 
-/// Makes a link. Its secret is in this answer and nowhere else.
+/// Makes a link. Its secret is in this answer and nowhere else. Not for API tokens: a link makes what outlives them.
 #[utoipa::path(
     post, path = "/invitations", tag = "administration", request_body = InvitationAdd,
     responses((status = 201, body = InvitationMade))

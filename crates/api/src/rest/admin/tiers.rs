@@ -19,6 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// All limits of a tier. One that is null or left out is the server's default; 0 is no limit.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct TierLimits {
     /// Remote forwards an account holds at a time.
     forwards_per_account: Option<u64>,
@@ -45,6 +46,7 @@ struct Tier {
 
 /// A tier as it is to be.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct TierPut {
     /// Its limits.
     limits: TierLimits,

@@ -28,16 +28,33 @@ impl Door {
     fn succeed(&mut self, account: &str, from: &str) -> Result<(), TooManyAttempts> {
         let attempt = self.attempt(account, from)?;
         self.attempts.handle_success(&attempt);
+        self.attempts.handle_signed_in(&account.parse().unwrap(), source(from), self.now);
         Ok(())
+    }
+
+    /// Each from an address of its own.
+    fn strangers_fail(&mut self, account: &str, times: u32) {
+        for host in 0..times {
+            self.fail(account, &stranger(host)).unwrap();
+        }
     }
 
     fn advance(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
     }
+
+    fn remembers(&self) -> [usize; 4] {
+        let Attempts { pairs, sources, accounts, known, .. } = &self.attempts;
+        [pairs.failures.len(), sources.failures.len(), accounts.failures.len(), known.0.len()]
+    }
 }
 
 fn source(address: &str) -> Source {
     Source::from(address.parse::<std::net::IpAddr>().unwrap())
+}
+
+fn stranger(number: u32) -> String {
+    std::net::Ipv4Addr::from(number + (10 << 24)).to_string()
 }
 
 fn wait(seconds: u64) -> Result<(), TooManyAttempts> {
@@ -53,6 +70,8 @@ fn the_eleventh_failure_waits_until_the_first_is_fifteen_minutes_old() {
     }
     assert_eq!(door.fail("alice", "192.0.2.1"), wait(800));
     assert_eq!(door.fail("alice", "192.0.2.1"), wait(800), "what is not heard is not counted");
+    door.succeed("alice", "192.0.2.2").unwrap();
+    door.succeed("bob", "192.0.2.1").unwrap();
     door.advance(800);
     door.fail("alice", "192.0.2.1").unwrap();
     assert_eq!(door.fail("alice", "192.0.2.1"), wait(10), "the second failure is the oldest now");
@@ -61,17 +80,58 @@ fn the_eleventh_failure_waits_until_the_first_is_fifteen_minutes_old() {
 #[test]
 fn many_machines_share_the_failures_of_one_account() {
     let mut door = Door::new();
-    for host in 1..=10 {
-        door.fail("alice", &format!("192.0.2.{host}")).unwrap();
-    }
+    door.strangers_fail("alice", 100);
     assert_eq!(door.fail("alice", "192.0.2.99"), wait(900));
     door.fail("bob", "192.0.2.99").unwrap();
 }
 
 #[test]
+fn whoever_fails_on_purpose_does_not_keep_the_owner_from_her_own_desk() {
+    let mut door = Door::new();
+    door.succeed("alice", "192.0.2.1").unwrap();
+    door.succeed("bob", "192.0.2.2").unwrap();
+    door.strangers_fail("alice", 100);
+    for elsewhere in ["192.0.2.2", "192.0.2.3"] {
+        assert_eq!(door.fail("alice", elsewhere), wait(900), "a desk is known to its own account only");
+    }
+    door.succeed("alice", "192.0.2.1").unwrap();
+    assert_eq!(door.fail("alice", "192.0.2.3"), wait(900), "her sign-in is not a new start for strangers");
+    for _ in 0..10 {
+        door.fail("alice", "192.0.2.1").unwrap();
+    }
+    assert_eq!(door.fail("alice", "192.0.2.1"), wait(900), "and her desk has its own bound");
+}
+
+#[test]
+fn what_fails_at_her_desk_leaves_the_strangers_bound_alone() {
+    let mut door = Door::new();
+    door.succeed("alice", "192.0.2.1").unwrap();
+    for _ in 0..10 {
+        door.fail("alice", "192.0.2.1").unwrap();
+    }
+    door.strangers_fail("alice", 100);
+    assert_eq!(door.fail("alice", "192.0.2.3"), wait(900));
+}
+
+#[test]
+fn the_newest_sixteen_desks_of_an_account_are_known() {
+    let mut door = Door::new();
+    door.succeed("alice", "192.0.2.1").unwrap();
+    for desk in 2..=16 {
+        door.succeed("alice", &format!("192.0.2.{desk}")).unwrap();
+    }
+    door.succeed("alice", "192.0.2.1").unwrap();
+    door.succeed("alice", "192.0.2.17").unwrap();
+    door.strangers_fail("alice", 100);
+    for (desk, heard) in [(1, Ok(())), (2, wait(900)), (3, Ok(())), (17, Ok(()))] {
+        assert_eq!(door.fail("alice", &format!("192.0.2.{desk}")), heard, "{desk}");
+    }
+}
+
+#[test]
 fn one_machine_shares_its_failures_over_all_accounts() {
     let mut door = Door::new();
-    for name in 0..10 {
+    for name in 0..50 {
         door.fail(&format!("member{name}"), "2001:db8:0:1::1").unwrap();
     }
     assert_eq!(door.fail("other", "2001:db8:0:1:ffff::2"), wait(900), "a /64 is one machine");
@@ -80,20 +140,33 @@ fn one_machine_shares_its_failures_over_all_accounts() {
 }
 
 #[test]
-fn a_success_clears_the_account_and_takes_only_itself_back_from_the_source() {
+fn a_success_clears_the_account_at_its_source_and_takes_only_itself_back_elsewhere() {
     let mut door = Door::new();
-    for _ in 0..9 {
+    for _ in 0..5 {
+        for _ in 0..9 {
+            door.fail("alice", "192.0.2.1").unwrap();
+        }
+        door.succeed("alice", "192.0.2.1").unwrap();
+    }
+    for _ in 0..5 {
         door.fail("alice", "192.0.2.1").unwrap();
     }
-    door.succeed("alice", "192.0.2.1").unwrap();
-    door.fail("alice", "192.0.2.1").unwrap();
-    assert_eq!(door.fail("alice", "192.0.2.1"), wait(900), "guesses between good sign-ins add up");
-    for _ in 0..9 {
-        door.fail("alice", "192.0.2.2").unwrap();
+    assert_eq!(door.fail("bob", "192.0.2.1"), wait(900), "guesses between good sign-ins add up");
+}
+
+#[test]
+fn a_new_password_clears_its_account_everywhere() {
+    let mut door = Door::new();
+    for _ in 0..10 {
+        door.fail("alice", "192.0.2.1").unwrap();
+        door.fail("bob", "192.0.2.1").unwrap();
     }
-    assert_eq!(door.fail("alice", "192.0.2.3"), wait(900));
+    door.strangers_fail("alice", 90);
+    assert_eq!((door.fail("alice", "192.0.2.1"), door.fail("alice", "192.0.2.2")), (wait(900), wait(900)));
     door.attempts.handle_cleared(&"alice".parse().unwrap());
-    door.succeed("alice", "192.0.2.3").unwrap();
+    door.fail("alice", "192.0.2.1").unwrap();
+    door.fail("alice", "192.0.2.2").unwrap();
+    assert_eq!(door.fail("bob", "192.0.2.1"), wait(900));
 }
 
 #[test]
@@ -104,66 +177,107 @@ fn attempts_at_once_are_not_let_in_before_the_first_has_failed() {
     for attempt in &under_way {
         door.attempts.handle_unjudged(attempt);
     }
+    assert_eq!(door.remembers(), [0; 4], "nobody looked, so nothing is known");
     door.fail("alice", "192.0.2.1").unwrap();
-    assert_eq!(door.attempts.sources.0.len(), 1);
 }
 
 #[test]
 fn a_flood_of_names_does_not_free_an_account_that_is_locked() {
     let mut door = Door::with(AttemptRules { remembered: 50, ..AttemptRules::default() });
-    for host in 1..=10 {
-        door.fail("alice", &format!("192.0.2.{host}")).unwrap();
+    for _ in 0..10 {
+        door.fail("alice", "192.0.2.1").unwrap();
     }
-    for name in 0..500_u32 {
-        door.fail(&format!("x{name}"), &std::net::Ipv4Addr::from(name + (10 << 24)).to_string()).unwrap();
+    door.strangers_fail("alice", 90);
+    for name in 0..500 {
+        door.fail(&format!("x{name}"), &stranger(1_000 + name)).unwrap();
     }
-    assert!(door.attempts.accounts.0.len() <= 50 && door.attempts.sources.0.len() <= 50);
+    assert!(door.remembers().iter().all(|count| *count <= 50));
     assert_eq!(door.fail("alice", "198.51.100.1"), wait(900));
+    assert_eq!(door.fail("alice", "192.0.2.1"), wait(900));
+}
+
+/// Every failure that ever was, and every sign-in; with room for all, the limiter says the same.
+#[derive(Default)]
+struct Model {
+    failures: Vec<Failure>,
+    signed_in: Vec<(u8, u8)>,
+}
+
+struct Failure {
+    at: Instant,
+    account: u8,
+    source: u8,
+    was_known: bool,
+    /// Struck from the count of its pair by a later success.
+    forgiven: bool,
+}
+
+impl Model {
+    fn wait(&self, account: u8, source: u8, rules: &AttemptRules, now: Instant) -> Option<Duration> {
+        let over = |bound: usize, counts: &dyn Fn(&Failure) -> bool| {
+            let counting = |failure: &&Failure| counts(failure) && now - failure.at < rules.window;
+            let times: Vec<_> = self.failures.iter().filter(counting).map(|failure| failure.at).collect();
+            (times.len() >= bound).then(|| rules.window - (now - times[0]))
+        };
+        let of_pair =
+            over(rules.per_account_and_source, &|one| (one.account, one.source) == (account, source) && !one.forgiven);
+        let of_source = over(rules.per_source, &|one| one.source == source);
+        let of_account = over(rules.per_account, &|one| one.account == account && !one.was_known);
+        of_pair.max(of_source).max(of_account.filter(|_| !self.knows(account, source)))
+    }
+
+    fn knows(&self, account: u8, source: u8) -> bool {
+        self.signed_in.contains(&(account, source))
+    }
+
+    fn note(&mut self, account: u8, source: u8, right: bool, at: Instant) {
+        if right {
+            let of_pair = |failure: &&mut Failure| (failure.account, failure.source) == (account, source);
+            self.failures.iter_mut().filter(of_pair).for_each(|failure| failure.forgiven = true);
+            self.signed_in.push((account, source));
+        } else {
+            let was_known = self.knows(account, source);
+            self.failures.push(Failure { at, account, source, was_known, forgiven: false });
+        }
+    }
 }
 
 proptest! {
-    /// The model keeps every failure; with room for all, the limiter says the same.
     #[test]
     fn it_judges_as_a_model_that_remembers_everything(
-        steps in prop::collection::vec((0_u8..3, 0_u8..3, 0_u64..400, any::<bool>()), 1..200)
+        steps in prop::collection::vec((0_u8..3, 0_u8..4, 0_u64..200, prop::bool::weighted(0.2)), 1..200)
     ) {
-        let rules = AttemptRules { failures: 4, ..AttemptRules::default() };
-        let mut door = Door::with(rules);
-        // Of each: when, which account, which source; an account's failures are struck out by its success.
-        let mut of_accounts: Vec<(Instant, u8)> = Vec::new();
-        let mut of_sources: Vec<(Instant, u8)> = Vec::new();
+        let rules =
+            AttemptRules { per_account_and_source: 3, per_source: 6, per_account: 5, ..AttemptRules::default() };
+        let (mut door, mut model) = (Door::with(rules), Model::default());
         for (account, host, pause, right) in steps {
             door.advance(pause);
-            let now = door.now;
-            let counted = |all: &[(Instant, u8)], one: u8| {
-                let mut recent: Vec<_> =
-                    all.iter().filter(|(at, key)| *key == one && now - *at < rules.window).map(|(at, _)| *at).collect();
-                recent.sort();
-                (recent.len() >= rules.failures).then(|| rules.window - (now - recent[0]))
-            };
-            let expected = counted(&of_accounts, account).max(counted(&of_sources, host));
+            let expected = model.wait(account, host, &rules, door.now);
             let (name, from) = (format!("member{account}"), format!("192.0.2.{host}"));
             let heard = if right { door.succeed(&name, &from) } else { door.fail(&name, &from) };
             prop_assert_eq!(heard.err().map(|refused| refused.wait), expected);
-            match (expected, right) {
-                (Some(_), _) => {}
-                (None, true) => of_accounts.retain(|(_, key)| *key != account),
-                (None, false) => {
-                    of_accounts.push((now, account));
-                    of_sources.push((now, host));
-                }
+            if expected.is_none() {
+                model.note(account, host, right, door.now);
             }
         }
     }
 
     #[test]
-    fn it_never_remembers_more_than_it_may(steps in prop::collection::vec((0_u32..1_000, 0_u64..60), 1..300)) {
-        let mut door = Door::with(AttemptRules { remembered: 7, ..AttemptRules::default() });
-        for (key, pause) in steps {
+    fn it_never_remembers_more_than_it_may(
+        steps in prop::collection::vec((0_u32..40, 0_u32..1_000, 0_u64..60, any::<bool>()), 1..300)
+    ) {
+        let rules = AttemptRules { remembered: 7, known_sources: 3, ..AttemptRules::default() };
+        let mut door = Door::with(rules);
+        for (name, host, pause, right) in steps {
             door.advance(pause);
-            let _ = door.fail(&format!("m{key}"), &std::net::Ipv4Addr::from(key).to_string());
-            prop_assert!(door.attempts.accounts.0.len() <= 7 && door.attempts.sources.0.len() <= 7);
-            prop_assert!(door.attempts.accounts.0.values().all(|failures| (1..=10).contains(&failures.len())));
+            let (name, from) = (format!("m{name}"), stranger(host));
+            let _ = if right { door.succeed(&name, &from) } else { door.fail(&name, &from) };
+            prop_assert!(door.remembers().iter().all(|count| *count <= 7), "{:?}", door.remembers());
+            let Attempts { pairs, sources, accounts, known, .. } = &door.attempts;
+            prop_assert!(pairs.failures.values().all(|failures| (1..=10).contains(&failures.len())));
+            prop_assert!(sources.failures.values().all(|failures| (1..=50).contains(&failures.len())));
+            prop_assert!(accounts.failures.values().all(|failures| (1..=100).contains(&failures.len())));
+            prop_assert!(known.0.values().all(|desks| (1..=3).contains(&desks.sources.len())));
         }
     }
 }

@@ -1,0 +1,55 @@
+/** A long list, of which one page at a time is fetched: neither the server nor the browser touches the rest. */
+
+import type { Window } from '../api/calls';
+import type { ApiError } from '../api/client';
+import { Resource } from './resource.svelte';
+
+export interface Page<Item> {
+  total: number;
+  items: Item[];
+}
+
+export class Paged<Item, View extends Page<Item>> {
+  readonly limit = 50;
+  #sought = $state('');
+  #offset = $state(0);
+  readonly #view: Resource<View>;
+
+  constructor(fetch: (window: Window) => Promise<View>) {
+    this.#view = new Resource(() => fetch({ q: this.#sought, offset: this.#offset, limit: this.limit }));
+  }
+
+  get view(): View | null {
+    return this.#view.value;
+  }
+
+  get error(): ApiError | null {
+    return this.#view.error;
+  }
+
+  get sought(): string {
+    return this.#sought;
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  search(text: string): void {
+    this.#sought = text;
+    this.#offset = 0;
+  }
+
+  go(offset: number): void {
+    this.#offset = offset;
+  }
+
+  async load(): Promise<void> {
+    await this.#view.load();
+    // A page that emptied while somebody looked at it gives way to the last one there is.
+    const total = this.view?.total ?? 0;
+    if (this.#offset > 0 && this.#offset >= total) {
+      this.#offset = Math.max(0, Math.ceil(total / this.limit) - 1) * this.limit;
+    }
+  }
+}
