@@ -44,12 +44,37 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             Some(_) => too_large(),
             None => Refusal::new(StatusCode::BAD_REQUEST, "the body broke off", "bad-request"),
         })?;
-        serde_json::from_slice(&body.to_bytes()).map(Body).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let told = format!("the body has another shape than this wants (line {line}, column {column})");
-            Refusal::new(StatusCode::BAD_REQUEST, told, "bad-request")
-        })
+        read(&body.to_bytes()).map(Body)
     }
+}
+
+/// Reads JSON. What is wrong is told with its place and without its value.
+fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let place = error.path().to_string();
+        Refusal::new(StatusCode::BAD_REQUEST, wrong(&place, error.inner()), "bad-request")
+    })?;
+    json.end().map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, wrong(".", &error), "bad-request"))?;
+    Ok(value)
+}
+
+fn wrong(place: &str, error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    // Of serde's sentences only these two hold nothing but names.
+    let name_after = |beginning: &str| told.strip_prefix(beginning)?.split_once('`').map(|(name, _)| name.to_owned());
+    let what = if !error.is_data() {
+        "the body is no JSON".to_owned()
+    } else if let Some(name) = name_after("missing field `") {
+        format!("the body lacks `{name}`")
+    } else if let Some(name) = name_after("unknown field `") {
+        format!("the body may not have `{name}`")
+    } else if place == "." {
+        "the body has another shape than this wants".to_owned()
+    } else {
+        format!("`{place}` cannot be that")
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
 fn too_large() -> Refusal {
@@ -93,6 +118,46 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Filter<T> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(filter)) => Ok(Self(filter)),
             Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, told, "bad-query")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Form {
+        name: String,
+        port: u16,
+        places: Vec<Place>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only read")]
+    struct Place {
+        port: u16,
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place_and_without_its_value() {
+        for (text, told) in [
+            (r#"{"name": "a", "port": 1, "places": [], "prot": 2}"#, "the body may not have `prot`"),
+            (r#"{"name": "a"}"#, "the body lacks `port`"),
+            (r#"{"name": "a", "port": 70000, "places": []}"#, "`port` cannot be that"),
+            (r#"{"name": "a", "port": 1, "places": [{"port": "hunter2"}]}"#, "`places[0].port` cannot be that"),
+            (r#""hunter2""#, "the body has another shape than this wants"),
+            (r#"{"name": hunter2}"#, "the body is no JSON"),
+            (r#"{"name": "a", "port": 1, "places": []} hunter2"#, "the body is no JSON"),
+            ("", "the body is no JSON"),
+        ] {
+            let error = format!("{:?}", read::<Form>(text.as_bytes()).unwrap_err());
+            assert!(error.contains(&format!("\"{told} (line ")), "{text}: {error}");
+            assert!(!error.contains("hunter2") && !error.contains("70000"), "{error}");
         }
     }
 }
