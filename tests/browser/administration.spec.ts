@@ -41,14 +41,14 @@ test("an invitation, a session killed, its trace in the audit log, and an accoun
   await expect(killed.first()).toBeVisible();
   const [download] = await Promise.all([
     page.waitForEvent("download"),
-    page.getByRole("link", { name: "Download CSV" }).click(),
+    page.getByRole("button", { name: "Download CSV" }).click(),
   ]);
   const csv = await readFile(await download.path(), "utf8");
   expect(download.suggestedFilename()).toMatch(/\.csv$/);
   expect(csv.split("\n").filter((line) => line.includes("bob")).length).toBeGreaterThan(2);
 
   const again = await bob.forward(10080, service.port);
-  const cookie = await bob.cookie();
+  const proof = await bob.proof();
   await page.goto(`${host.url}/#/admin/accounts`);
   await page.getByRole("button", { name: "Manage bob" }).click();
   await page.getByRole("button", { name: "Disable", exact: true }).click();
@@ -56,7 +56,7 @@ test("an invitation, a session killed, its trace in the audit log, and an accoun
   await expect(page.getByTestId("account-bob")).toContainText("Disabled");
   expect(await again.exitCode(2_000)).toBe(255);
   await expect(bob.page.getByRole("heading", { name: "Sign in" })).toBeVisible();
-  expect((await host.ask("GET", "/api/v1/me", { cookie })).status).toBe(401);
+  expect((await host.ask("GET", "/api/v1/me", proof)).status).toBe(401);
   await bob.signIn();
   await expect(bob.page.getByRole("alert")).toBeVisible();
   const refused = bob.machine.shell(`ssh -i ~/.ssh/adit_jump -p ${host.sshPort} tunnel@${host.address}`);
@@ -91,7 +91,7 @@ test("a password link lets its owner choose a new password, and ends the other s
 }) => {
   const root = await administrator("root");
   const alice = await member("alice");
-  const cookie = await alice.cookie();
+  const proof = await alice.proof();
   await root.page.goto(`${host.url}/#/admin/accounts`);
   await root.page.getByRole("button", { name: "Manage alice" }).click();
   await root.page.getByRole("button", { name: "Make a password link" }).click();
@@ -103,6 +103,6 @@ test("a password link lets its owner choose a new password, and ends the other s
   await back.page.getByLabel("Password", { exact: true }).fill("another horse, another staple");
   await back.page.getByRole("button", { name: "Set password" }).click();
   await expect(back.page.getByRole("heading", { level: 1, name: "Reverse Tunnel" })).toBeVisible();
-  await expect.poll(async () => (await host.ask("GET", "/api/v1/me", { cookie })).status).toBe(401);
+  await expect.poll(async () => (await host.ask("GET", "/api/v1/me", proof)).status).toBe(401);
   await expect(alice.page.getByRole("heading", { name: "Sign in" })).toBeVisible({ timeout: 6_000 });
 });

@@ -1,11 +1,18 @@
-/** How long keys, tokens and links may live, as people choose it. */
+/** How long things may live, as people choose it; the server refuses more. */
 
-const DAY = 86_400_000;
+export const DAY = 86_400_000;
 
-export const EXPIRIES: readonly { name: string; title: string; milliseconds: number | null }[] = [
-  { name: '7', title: 'in 7 days', milliseconds: 7 * DAY },
-  { name: '30', title: 'in 30 days', milliseconds: 30 * DAY },
-  { name: '90', title: 'in 90 days', milliseconds: 90 * DAY },
-  { name: '365', title: 'in a year', milliseconds: 365 * DAY },
-  { name: 'never', title: 'never', milliseconds: null },
-];
+export interface Expiry {
+  title: string;
+  milliseconds: number;
+}
+
+const days = (count: number): Expiry => ({ title: `in ${count} days`, milliseconds: count * DAY });
+/** Every year is over by then. */
+const year: Expiry = { title: 'in a year', milliseconds: 366 * DAY };
+
+/** A key may also live until it is removed. */
+export const KEY_EXPIRIES: readonly Expiry[] = [days(7), days(30), days(90), year];
+/** A token does what its owner may do, wherever it gets to; so each one ends. */
+export const TOKEN_EXPIRIES: readonly Expiry[] = [days(30), days(90), year];
+export const LINK_EXPIRIES: readonly Expiry[] = [{ title: 'in a day', milliseconds: DAY }, days(7), days(30)];

@@ -1,0 +1,37 @@
+/** A modal <dialog>, open for as long as it is in the page. The page's state decides that; the browser is only asked to show it. */
+
+import { tick } from 'svelte';
+import type { Attachment } from 'svelte/attachments';
+
+/** `left` is told once, when the person leaves the dialog in one of the browser's ways (Esc, a phone's way back). */
+export function modal(left: () => void): Attachment<HTMLDialogElement> {
+  return (dialog) => {
+    const opener = document.activeElement;
+    let gone = false;
+    const leave = () => {
+      if (gone) return;
+      gone = true;
+      left();
+    };
+    // Not only at `close`, which comes with the next frame: whoever opened the same dialog again before that would see it closed
+    // by the event of the last time.
+    dialog.addEventListener('cancel', (event) => {
+      if (event.target !== dialog) return;
+      dialog.close();
+      leave();
+    });
+    dialog.addEventListener('close', leave);
+    dialog.showModal();
+    return () => {
+      gone = true;
+      dialog.close();
+      // A dialog that is already out of the page gives no focus back, and what opened it may be what it removed: a keyboard must
+      // not be left nowhere.
+      void tick().then(() => {
+        if (document.activeElement !== document.body) return;
+        const back = opener instanceof HTMLElement && opener.isConnected ? opener : document.querySelector<HTMLElement>('main h1');
+        back?.focus();
+      });
+    };
+  };
+}
