@@ -60,6 +60,12 @@ impl Refusal {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>, code: &str) -> Self {
         Self(status, Failure::new(error, code))
     }
+
+    /// The same in the words of a door that has its own codes.
+    pub(crate) fn coded(self, code: impl FnOnce(StatusCode) -> &'static str) -> Self {
+        let Self(status, failure) = self;
+        Self(status, Failure { code: code(status).to_owned(), ..failure })
+    }
 }
 
 impl<F: Fault> From<F> for Refusal {

@@ -8,7 +8,7 @@
 //! | `client` | where a request comes from, if a trusted proxy stands before us |
 //! | [`question`] | what a request brings along, bounded in size and time |
 //!
-//! Only `/health` and `/metrics` stand outside of it, with its headers alone: a load balancer and Prometheus come by whatever name
+//! Of a jump host only `/health` and `/metrics` stand outside of it, with its headers alone: a load balancer and Prometheus come by whatever name
 //! or address they were given, and what they read names nobody.
 
 pub(crate) mod caller;

@@ -3,15 +3,17 @@
 //! | File | Does |
 //! |---|---|
 //! | [`control`] | the administrator's commands, over a socket in the data folder that only its owner can open |
+//! | [`agent`] | the door of the local agent |
 //! | `connections` | TCP connections to the web address, and their bounds |
 //! | `gate` | whether a request was meant for us, and who asks |
 //! | `rest`, `events` | what the page and programs ask |
 //! | `oidc` | signing in with an account of elsewhere |
 //! | `assets` | the page |
-//! | `web` | all of it together, with `/health` and `/metrics` |
+//! | `web` | all of it together, with `/health` and `/metrics`; the jump host's |
 //!
 //! Every error has one shape, `{"error": "a sentence", "code": "a-stable-name"}`.
 
+pub mod agent;
 mod assets;
 mod connections;
 pub mod control;

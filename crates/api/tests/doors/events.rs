@@ -1,5 +1,6 @@
 //! Event streams: what they tell, and when they end.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use adit_jumphost::admin::{AccountChange, AccountRemove};
@@ -19,11 +20,13 @@ pub(crate) struct Stream(BufReader<TcpStream>);
 
 impl Stream {
     async fn open(browser: &Browser) -> Self {
-        let mut stream = TcpStream::connect(browser.address).await.unwrap();
-        let (host, cookie) = (browser.address, browser.cookie.clone().unwrap());
-        let key = browser.csrf.clone().unwrap();
-        let head =
-            format!("GET /api/v1/events HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\nx-csrf-token: {key}\r\n\r\n");
+        let (cookie, key) = (browser.cookie.clone().unwrap(), browser.csrf.clone().unwrap());
+        Self::at(browser.address, "/api/v1/events", &format!("cookie: {cookie}\r\nx-csrf-token: {key}\r\n")).await
+    }
+
+    pub(crate) async fn at(address: SocketAddr, path: &str, headers: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         Self(BufReader::new(stream))
     }
@@ -50,7 +53,7 @@ impl Stream {
     }
 
     /// Skips what a page would hear meanwhile.
-    async fn wait_for(&mut self, name: &str) -> Value {
+    pub(crate) async fn wait_for(&mut self, name: &str) -> Value {
         loop {
             let (found, data) = self.event().await.expect("the stream goes on");
             if found == name {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
 
 mod administration;
+mod agent;
 mod assets;
 mod browser;
 mod connections;

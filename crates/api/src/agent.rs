@@ -1,0 +1,149 @@
+//! The door of the local agent: saved tunnels, profiles, jump hosts and sessions as JSON, and how all of it stands.
+//!
+//! | File | Does |
+//! |---|---|
+//! | `gate` | which requests were meant for us, and whether they bring the token |
+//! | `question`, `names`, `forward` | what is asked, and what several records have in common |
+//! | `tunnels`, `profiles`, `jump_hosts`, `sessions` | the saved records |
+//! | `running` | tunnels that start and stop, what they carry, and a trial of their way |
+//! | `hosts`, `secrets`, `settings` | host keys to be judged, the vault, what holds for all |
+//! | `events`, `metrics` | what changes, and what can be counted |
+//! | `refusal` | which status and code each error has |
+//!
+//! What may be saved and what runs is decided in `adit_agent`. Paths have no prefix: programs that know them from elsewhere go on.
+
+mod events;
+mod forward;
+mod gate;
+mod hosts;
+mod jump_hosts;
+mod metrics;
+mod names;
+mod profiles;
+mod question;
+mod refusal;
+mod running;
+mod secrets;
+mod sessions;
+mod settings;
+mod tunnels;
+
+use std::io;
+
+use adit_agent::agent::Agent;
+use adit_jumphost::config::{AllowList, Networks};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::failure::Failure;
+use crate::gate::Gate;
+use crate::gate::origin::OwnOrigins;
+use crate::web::Health;
+use crate::{Serving, connections, gate as every_gate, rest};
+use refusal::Denied;
+
+pub use gate::{AccessToken, BadToken};
+
+/// What the answers are made from.
+#[derive(Debug, Clone)]
+struct Door {
+    agent: Agent,
+    /// Cancelled when the door closes.
+    stopping: CancellationToken,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "adit agent",
+        version = "1",
+        description = "Times are Unix milliseconds, sizes bytes. Every request but `GET /health` sends `Authorization: Bearer TOKEN`. \
+                       In a change, a field that is not there stays as it is, and `null` takes its value away.",
+        license(name = "Apache-2.0 OR MIT")
+    ),
+    components(schemas(Failure, refusal::InUse, running::TrialFailed))
+)]
+struct Description;
+
+/// Serves an agent until [`Serving::stop`]. The listener is to stand on a loopback address: the token is all that guards it, and it
+/// has no TLS.
+///
+/// # Errors
+/// The listener stands elsewhere, or does not say where.
+pub fn serve(agent: Agent, listener: TcpListener, token: AccessToken) -> io::Result<Serving> {
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        let told = format!("{address} is no loopback address; others could reach the agent there");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
+    }
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let own = OwnOrigins::new(address, &address.ip().to_string(), None, &[]);
+    // Nothing of it is for other sites to link to.
+    let gate = Gate::new(own, false, Networks::default(), |_| false);
+    let router = router(Door { agent, stopping: stop.clone() }, gate, token);
+    tasks.spawn(connections::serve(listener, AllowList::default(), Networks::default(), router, stop.clone()));
+    Ok(Serving { tasks, stop })
+}
+
+/// The API's document (OpenAPI 3.1), as `crates/api/agent-openapi.json` has it.
+#[must_use]
+pub fn openapi() -> String {
+    rest::text_of(&routes().1)
+}
+
+/// All of it, behind its gate.
+fn router(door: Door, gate: Gate, token: AccessToken) -> Router {
+    let (api, _) = routes();
+    let guarded = api
+        .route("/metrics", get(metrics::show))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(nothing)
+        .layer(from_fn_with_state(token, gate::identify));
+    let open = Router::new().route("/health", get(health)).method_not_allowed_fallback(wrong_method);
+    guarded
+        .merge(open)
+        .layer(from_fn_with_state(gate.clone(), gate::pass))
+        .layer(from_fn_with_state(gate, every_gate::add_headers))
+        .with_state(door)
+}
+
+/// The routes, and the document that describes them.
+fn routes() -> (Router<Door>, utoipa::openapi::OpenApi) {
+    let api = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(tunnels::routes())
+        .merge(running::routes())
+        .merge(profiles::routes())
+        .merge(jump_hosts::routes())
+        .merge(sessions::routes())
+        .merge(hosts::routes())
+        .merge(settings::routes())
+        .merge(secrets::routes())
+        .routes(routes!(events::stream));
+    let (router, mut document) = api.split_for_parts();
+    rest::complete(&mut document, "");
+    let served = document.clone();
+    (router.route("/openapi.json", get(async move || Json(served))), document)
+}
+
+async fn health(State(door): State<Door>) -> Response {
+    Health::of(&door.stopping)
+}
+
+async fn nothing() -> Response {
+    Denied::new(StatusCode::NOT_FOUND, "there is no such path; /openapi.json says which there are").into_response()
+}
+
+async fn wrong_method() -> Response {
+    let told = "this is not asked with that method; /openapi.json says how it is";
+    Denied::new(StatusCode::METHOD_NOT_ALLOWED, told).into_response()
+}

@@ -1,0 +1,286 @@
+//! Tunnels at work: how they stand, start and stop, what they carry, and a trial of their way.
+
+use std::time::{Duration, SystemTime};
+
+use adit_agent::agent::{Board, TrialError, TunnelView as Shown};
+use adit_agent::credentials::{CredentialError, SecretError};
+use adit_agent::dial::{DialError, DialFailure, Stage, Step};
+use adit_agent::link::{ConnectionNumber, LiveConnection};
+use adit_core::RecordId;
+use adit_jumphost::error_chain;
+use adit_store::UnixMillis;
+use adit_store::agent::RecordKind;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Door;
+use super::question::At;
+use super::refusal::Denied;
+use crate::failure::Failure;
+
+pub(super) fn routes() -> OpenApiRouter<Door> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(start_all))
+        .routes(routes!(stop_all))
+        .routes(routes!(start))
+        .routes(routes!(stop))
+        .routes(routes!(reconnect))
+        .routes(routes!(test))
+        .routes(routes!(connections))
+        .routes(routes!(close_connection))
+}
+
+/// How a tunnel stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct RunState {
+    /// `disconnected`, `connecting`, `connected`, `reconnecting` or `failed`.
+    status: &'static str,
+    /// For how long it has been connected; 0 while it is not.
+    uptime_secs: u64,
+    /// Bytes into SSH connections since the agent started.
+    bytes_tx: u64,
+    /// Bytes out of SSH connections since the agent started.
+    bytes_rx: u64,
+    /// What went wrong, as long as it matters.
+    last_error: Option<String>,
+    /// Which retry is waited for or under way; 0 where none is.
+    retry_count: u32,
+}
+
+/// Of a tunnel that the agent has not yet looked at.
+impl Default for RunState {
+    fn default() -> Self {
+        let status = adit_core::TunnelStatus::Disconnected.name();
+        Self { status, uptime_secs: 0, bytes_tx: 0, bytes_rx: 0, last_error: None, retry_count: 0 }
+    }
+}
+
+impl From<&Shown> for RunState {
+    fn from(shown: &Shown) -> Self {
+        Self {
+            status: shown.status.name(),
+            uptime_secs: shown.uptime().as_secs(),
+            bytes_tx: shown.traffic.bytes_tx(),
+            bytes_rx: shown.traffic.bytes_rx(),
+            last_error: shown.last_error(),
+            retry_count: shown.retry_count(),
+        }
+    }
+}
+
+/// How a tunnel stands, and which one it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct TunnelState {
+    id: String,
+    #[serde(flatten)]
+    state: RunState,
+}
+
+impl TunnelState {
+    /// Of all tunnels there are.
+    pub(super) fn all(board: &Board) -> Vec<Self> {
+        let state = |(id, shown): (&RecordId, &Shown)| Self { id: id.to_string(), state: shown.into() };
+        board.tunnels.iter().map(state).collect()
+    }
+
+    /// Without the time that goes on by itself, which is no news.
+    pub(super) fn timeless(&self) -> Self {
+        Self { id: self.id.clone(), state: RunState { uptime_secs: 0, ..self.state.clone() } }
+    }
+}
+
+fn all(door: &Door) -> Json<Vec<TunnelState>> {
+    Json(TunnelState::all(&door.agent.board().borrow()))
+}
+
+/// After an order was carried out.
+fn one(door: &Door, id: &str) -> Result<Json<TunnelState>, Denied> {
+    let shown = door.agent.board().borrow().tunnels.get(&RecordId::from(id)).cloned();
+    let shown = shown.ok_or_else(|| Denied::not_found(RecordKind::Tunnel, id))?;
+    Ok(Json(TunnelState { id: id.to_owned(), state: (&shown).into() }))
+}
+
+/// How all tunnels stand, and nothing else of them.
+#[utoipa::path(get, path = "/tunnels/status", tag = "tunnels", responses((status = 200, body = [TunnelState])))]
+async fn status(State(door): State<Door>) -> Json<Vec<TunnelState>> {
+    all(&door)
+}
+
+/// Starts the tunnels that start with the agent and do not run. Answers with how all stand.
+#[utoipa::path(post, path = "/tunnels/start-all", tag = "tunnels", responses((status = 200, body = [TunnelState])))]
+async fn start_all(State(door): State<Door>) -> Json<Vec<TunnelState>> {
+    door.agent.start_all().await;
+    all(&door)
+}
+
+/// Stops every tunnel and disconnects every session; their ports are free. Answers with how all stand.
+#[utoipa::path(post, path = "/tunnels/stop-all", tag = "tunnels", responses((status = 200, body = [TunnelState])))]
+async fn stop_all(State(door): State<Door>) -> Json<Vec<TunnelState>> {
+    door.agent.stop_all().await;
+    all(&door)
+}
+
+/// Starts a tunnel. Its port is bound then; its login goes on.
+#[utoipa::path(
+    post, path = "/tunnels/{id}/start", tag = "tunnels", params(("id" = String, Path)),
+    responses((status = 200, body = TunnelState))
+)]
+async fn start(State(door): State<Door>, At(id): At<String>) -> Result<Json<TunnelState>, Denied> {
+    door.agent.start_tunnel(&id).await?;
+    one(&door, &id)
+}
+
+/// Stops a tunnel, whatever it waits for. Its port is free then.
+#[utoipa::path(
+    post, path = "/tunnels/{id}/stop", tag = "tunnels", params(("id" = String, Path)),
+    responses((status = 200, body = TunnelState))
+)]
+async fn stop(State(door): State<Door>, At(id): At<String>) -> Result<Json<TunnelState>, Denied> {
+    door.agent.stop(&id).await?;
+    one(&door, &id)
+}
+
+/// Gives a tunnel a fresh connection at once, whether it runs or not.
+#[utoipa::path(
+    post, path = "/tunnels/{id}/reconnect", tag = "tunnels", params(("id" = String, Path)),
+    responses((status = 200, body = TunnelState))
+)]
+async fn reconnect(State(door): State<Door>, At(id): At<String>) -> Result<Json<TunnelState>, Denied> {
+    door.agent.reconnect(&id).await?;
+    one(&door, &id)
+}
+
+// ── trial ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A stage of a tunnel's way.
+#[derive(Debug, Serialize, ToSchema)]
+struct StepView {
+    /// Whose: `user@host:port`.
+    hop: String,
+    /// `credentials`, `resolve`, `connect`, `host_key`, `login` or `target`.
+    stage: &'static str,
+    took_ms: u64,
+}
+
+/// A tunnel's way is free.
+#[derive(Debug, Serialize, ToSchema)]
+struct TrialView {
+    /// The stages, in their order.
+    steps: Vec<StepView>,
+}
+
+/// A tunnel's way is not free.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TrialFailed {
+    #[serde(flatten)]
+    failure: Failure,
+    /// The stages that are through.
+    steps: Vec<StepView>,
+    /// The one that is not.
+    failed: StepView,
+}
+
+impl StepView {
+    fn new(hop: &str, stage: Stage, took: Duration) -> Self {
+        let stage = match stage {
+            Stage::Credentials => "credentials",
+            Stage::Resolve => "resolve",
+            Stage::Connect => "connect",
+            Stage::HostKey => "host_key",
+            Stage::Login => "login",
+            Stage::Target => "target",
+        };
+        Self { hop: hop.to_owned(), stage, took_ms: took.as_millis().try_into().unwrap_or(u64::MAX) }
+    }
+}
+
+/// Goes a tunnel's way with a login of its own, stage by stage; nothing stays open. Where a stage fails, the answer is 502 with the
+/// stages before it.
+#[utoipa::path(
+    post, path = "/tunnels/{id}/test", tag = "tunnels", params(("id" = String, Path)),
+    responses((status = 200, body = TrialView), (status = 502, body = TrialFailed))
+)]
+async fn test(State(door): State<Door>, At(id): At<String>) -> Result<Json<TrialView>, Denied> {
+    let mut steps = Vec::new();
+    let mut through = |Step { hop, stage, took }: Step| steps.push(StepView::new(&hop, stage, took));
+    match door.agent.try_tunnel(&id, &mut through).await {
+        Ok(()) => Ok(Json(TrialView { steps })),
+        Err(TrialError::NoWay(error)) => Err(error.into()),
+        Err(TrialError::Dial(error)) => Err(stopped_at(error, steps)),
+    }
+}
+
+fn stopped_at(error: DialError, steps: Vec<StepView>) -> Denied {
+    let told = error_chain(&error);
+    if let DialFailure::Credentials(CredentialError::Secrets { source: SecretError::Locked, .. }) = &*error.why {
+        return Denied::vault_locked(told);
+    }
+    let failed = StepView::new(&error.hop, error.stage, error.took);
+    Denied::Trial(Box::new(TrialFailed { failure: Failure::new(told, "SSH_REFUSED"), steps, failed }))
+}
+
+// ── connections ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A connection that a tunnel carries now.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConnectionView {
+    /// Names it, to close it by.
+    number: u64,
+    /// Where it goes: `host:port`.
+    target: String,
+    /// Who opened it, where that is known.
+    from: Option<String>,
+    since: i64,
+    /// Whether its target has answered.
+    is_open: bool,
+    bytes_tx: u64,
+    bytes_rx: u64,
+}
+
+impl From<LiveConnection> for ConnectionView {
+    fn from(live: LiveConnection) -> Self {
+        Self {
+            number: live.number.0,
+            target: live.target.to_string(),
+            from: live.from.map(|from| from.to_string()),
+            since: millis(live.since),
+            is_open: live.is_open,
+            bytes_tx: live.bytes_tx,
+            bytes_rx: live.bytes_rx,
+        }
+    }
+}
+
+fn millis(time: SystemTime) -> i64 {
+    UnixMillis::from(time).0
+}
+
+fn live(door: &Door, id: &str) -> Result<Vec<LiveConnection>, Denied> {
+    door.agent.connections(id).ok_or_else(|| Denied::not_found(RecordKind::Tunnel, id))
+}
+
+/// What a tunnel carries now, the oldest first.
+#[utoipa::path(
+    get, path = "/tunnels/{id}/connections", tag = "tunnels", params(("id" = String, Path)),
+    responses((status = 200, body = [ConnectionView]))
+)]
+async fn connections(State(door): State<Door>, At(id): At<String>) -> Result<Json<Vec<ConnectionView>>, Denied> {
+    Ok(Json(live(&door, &id)?.into_iter().map(ConnectionView::from).collect()))
+}
+
+/// Cuts one connection of a tunnel. One that has ended by itself is fine too.
+#[utoipa::path(
+    delete, path = "/tunnels/{id}/connections/{number}", tag = "tunnels",
+    params(("id" = String, Path), ("number" = u64, Path)), responses((status = 204))
+)]
+async fn close_connection(State(door): State<Door>, At((id, number)): At<(String, u64)>) -> Result<StatusCode, Denied> {
+    live(&door, &id)?;
+    door.agent.close_connection(&id, ConnectionNumber(number));
+    Ok(StatusCode::NO_CONTENT)
+}

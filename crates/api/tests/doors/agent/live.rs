@@ -1,0 +1,164 @@
+//! Tunnels and sessions through a server that answers: a jump host of ours.
+
+use adit_ssh::crypto::PrivateKey;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::home::{Home, free_port, refused};
+use crate::browser::PATIENCE;
+use crate::host::Host;
+
+/// An agent that logs in to a jump host, and what the two are called.
+struct Pair {
+    _jump_host: Host,
+    home: Home,
+    ssh_port: Value,
+    profile: Value,
+}
+
+/// The agent does not know the jump host's key yet.
+async fn strangers() -> Pair {
+    let (jump_host, home) = (Host::start().await, Home::new().await);
+    let alice = jump_host.member("alice").await;
+    let key = PrivateKey::generate_ed25519().unwrap();
+    std::fs::write(home.folder().join("login"), key.to_openssh("login").unwrap().as_bytes()).unwrap();
+    let added = alice.post("/api/v1/me/keys", json!({"text": key.public_key().to_text("login")})).await;
+    assert_eq!(added.status, 201, "{}", added.text());
+    let ssh_port = alice.get("/api/v1/me").await.json()["connection"]["ssh_port"].clone();
+    let profile = json!({"name": "p", "username": "tunnel", "auth_method": "key", "key_path": "~/login"});
+    let profile = home.add("/profiles", profile).await["id"].clone();
+    Pair { _jump_host: jump_host, home, ssh_port, profile }
+}
+
+async fn acquainted() -> Pair {
+    let pair = strangers().await;
+    assert_eq!(pair.home.put("/settings", json!({"host_key_policy": "accept-new"})).await.status, 200);
+    pair
+}
+
+impl Pair {
+    /// A remote forward to a service here; the jump host chooses its port.
+    async fn remote(&self, service: u16) -> String {
+        let body = json!({
+            "name": "r", "host": "127.0.0.1", "port": self.ssh_port, "profile_id": self.profile, "forward_type": "remote",
+            "local_port": service, "auto_reconnect": false,
+        });
+        self.home.add("/tunnels", body).await["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn reads(&self, id: &str, status: &str) -> Value {
+        self.home.becomes(&format!("/tunnels/{id}"), |row| row["status"] == status).await
+    }
+}
+
+#[tokio::test]
+async fn a_strange_host_is_shown_judged_and_then_trusted() {
+    let pair = strangers().await;
+    let home = &pair.home;
+    assert_eq!(home.put("/settings", json!({"host_key_policy": "ask"})).await.status, 200);
+    let id = pair.remote(9).await;
+    let mut stream = home.events().await;
+    home.order(&format!("/tunnels/{id}/start")).await;
+    pair.reads(&id, "failed").await;
+    let hosts = home.get("/hosts/unknown").await;
+    while stream.wait_for("hosts").await != hosts {}
+    assert_eq!(hosts[0]["host"], format!("[127.0.0.1]:{}", pair.ssh_port));
+    assert!(hosts[0]["fingerprint"].as_str().unwrap().starts_with("SHA256:"), "{hosts}");
+    assert!(hosts[0]["key_type"].as_str().unwrap().starts_with("ssh-"), "{hosts}");
+    let other = json!({"host": hosts[0]["host"], "fingerprint": "SHA256:other"});
+    assert_eq!(refused(&home.post("/hosts/trust", other).await).0, 404);
+    let right = json!({"host": hosts[0]["host"], "fingerprint": hosts[0]["fingerprint"]});
+    assert_eq!(home.post("/hosts/trust", right).await.status, 204);
+    assert_eq!(home.get("/hosts/unknown").await, json!([]));
+    assert_eq!(home.order(&format!("/tunnels/{id}/start")).await.status, 200);
+    pair.reads(&id, "connected").await;
+}
+
+#[tokio::test]
+async fn bytes_and_connections_are_shown_told_and_cut() {
+    let pair = acquainted().await;
+    let home = &pair.home;
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let id = pair.remote(service.local_addr().unwrap().port()).await;
+    let mut stream = home.events().await;
+    home.order(&format!("/tunnels/{id}/start")).await;
+    let row = pair.reads(&id, "connected").await;
+    let port = u16::try_from(row["listening_port"].as_u64().unwrap()).unwrap();
+    let mut visitor = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut served, _) = timeout(PATIENCE, service.accept()).await.expect("the visitor arrives").unwrap();
+    visitor.write_all(b"ping").await.unwrap();
+    served.read_exact(&mut [0; 4]).await.unwrap();
+    while stream.wait_for("tunnels").await[0]["bytes_rx"] != 4 {}
+    let path = format!("/tunnels/{id}/connections");
+    let live = home.becomes(&path, |live| live[0]["bytes_rx"] == 4).await;
+    assert_eq!(live[0]["is_open"], true);
+    assert_eq!(home.delete(&format!("{path}/{}", live[0]["number"])).await.status, 204);
+    let cut = timeout(PATIENCE, visitor.read(&mut [0; 1])).await.expect("the visitor hears of it");
+    assert!(matches!(cut, Ok(0) | Err(_)), "{cut:?}");
+    home.becomes(&path, |live| *live == json!([])).await;
+    assert_eq!(home.get("/tunnels/status").await[0]["bytes_rx"], 4, "the tunnel goes on and remembers");
+    assert_eq!(pair.reads(&id, "connected").await["retry_count"], 0);
+}
+
+#[tokio::test]
+async fn a_trial_names_each_stage_and_the_one_that_fails() {
+    let pair = acquainted().await;
+    let home = &pair.home;
+    let id = pair.remote(9).await;
+    let went = home.order(&format!("/tunnels/{id}/test")).await;
+    assert_eq!(went.status, 200, "{}", went.text());
+    let stages = |body: &Value| -> Vec<String> {
+        body["steps"].as_array().unwrap().iter().map(|step| step["stage"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(stages(&went.json()), ["credentials", "resolve", "connect", "host_key", "login"]);
+    std::fs::write(home.folder().join("login"), PrivateKey::generate_ed25519().unwrap().to_openssh("").unwrap())
+        .unwrap();
+    let failed = home.order(&format!("/tunnels/{id}/test")).await;
+    assert_eq!(failed.error(), (502, "SSH_REFUSED".to_owned()), "{}", failed.text());
+    assert_eq!(failed.json()["failed"]["stage"], "login", "{}", failed.text());
+    assert_eq!(stages(&failed.json()), ["credentials", "resolve", "connect", "host_key"]);
+}
+
+#[tokio::test]
+async fn a_sessions_tunnels_come_and_go_with_it() {
+    let pair = acquainted().await;
+    let home = &pair.home;
+    let forward =
+        json!({"forward_type": "local", "local_port": free_port().await, "remote_host": "intranet", "remote_port": 80});
+    let mut off = forward.clone();
+    off["enabled"] = false.into();
+    let body = json!({
+        "name": "core-sw", "host": "127.0.0.1", "port": pair.ssh_port, "profile_id": pair.profile,
+        "forwards": [off, forward],
+    });
+    let session = home.add("/sessions", body).await;
+    let path = format!("/sessions/{}", session["id"].as_str().unwrap());
+    assert_eq!(home.get(&path).await["status"], "disconnected");
+    assert_eq!(home.get("/tunnels").await, json!([]));
+    let mut stream = home.events().await;
+    assert_eq!(home.order(&format!("{path}/connect")).await.status, 200);
+    home.becomes(&path, |row| row["status"] == "connected").await;
+    while stream.wait_for("sessions").await[session["id"].as_str().unwrap()]["status"] != "connected" {}
+    assert_eq!(refused(&home.order(&format!("{path}/connect")).await).0, 409);
+    let tunnels = home.becomes("/tunnels", |tunnels| tunnels[0]["status"] == "connected").await;
+    let tunnel = &tunnels[0];
+    let id = tunnel["id"].as_str().unwrap();
+    assert_eq!((tunnels.as_array().unwrap().len(), id.starts_with("session:")), (1, true), "{tunnels}");
+    assert_eq!(tunnel["name"], format!("Session forward :{}", forward["local_port"]));
+    let wanted = json!({
+        "auto_start": false, "auto_reconnect": false, "max_retries": 0, "bind_address": "127.0.0.1",
+        "remote_host": "intranet", "remote_port": 80, "forward_type": "local", "session_id": session["id"],
+        "profile_id": pair.profile, "local_port": forward["local_port"],
+    });
+    for (field, value) in wanted.as_object().unwrap() {
+        assert_eq!(&tunnel[field], value, "{field}");
+    }
+    for order in ["start", "stop", "reconnect"] {
+        assert_eq!(refused(&home.order(&format!("/tunnels/{id}/{order}")).await).0, 409, "{order}");
+    }
+    let gone = home.order(&format!("{path}/disconnect")).await;
+    assert_eq!((gone.status, gone.json()["status"].as_str()), (200, Some("disconnected")));
+    assert_eq!(home.get("/tunnels").await, json!([]));
+}
