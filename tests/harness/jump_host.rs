@@ -354,6 +354,19 @@ fn adit_binary() -> PathBuf {
 
 /// `adit jumphost`, in a namespace or not, with none of the settings that whoever runs the tests may have made.
 pub fn adit(netns: Option<&str>) -> Command {
+    let mut command = bare_adit(netns);
+    command.arg("jumphost");
+    command
+}
+
+/// `adit` in another role, likewise.
+pub fn adit_as(role: &str) -> Command {
+    let mut command = bare_adit(None);
+    command.arg(role);
+    command
+}
+
+fn bare_adit(netns: Option<&str>) -> Command {
     let mut command = match netns {
         None => Command::new(adit_binary()),
         Some(name) => {
@@ -367,7 +380,6 @@ pub fn adit(netns: Option<&str>) -> Command {
     }
     // The default configuration file is looked for here, and nothing is there.
     command.env("XDG_CONFIG_HOME", "/nonexistent").env("XDG_STATE_HOME", "/nonexistent");
-    command.arg("jumphost");
     command
 }
 

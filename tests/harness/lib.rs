@@ -25,7 +25,7 @@ mod wait;
 
 pub use debian::Trixie;
 pub use http::{HttpAnswer, http_get};
-pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit};
+pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit, adit_as};
 pub use member::{KeyType, Member, generate_key};
 pub use netns::Netns;
 pub use openssh::OpenSsh;

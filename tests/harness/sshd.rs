@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::member::{KeyType, generate_key};
-use crate::process::Running;
+use crate::process::{Running, finish};
 use crate::services::ServiceAddress;
 use crate::tools::require;
 use crate::wait::eventually;
@@ -17,7 +18,8 @@ use crate::wait::eventually;
 pub struct Sshd {
     folder: TempDir,
     port: u16,
-    _server: Running,
+    program: PathBuf,
+    server: Running,
 }
 
 impl Sshd {
@@ -39,11 +41,31 @@ impl Sshd {
         fs::write(&config, text).unwrap();
         // Its privilege separation wants this folder, which Debian makes only at boot.
         let _ = fs::create_dir_all("/run/sshd");
-        let mut command = Command::new(program);
-        command.arg("-D").arg("-e").arg("-f").arg(&config);
-        let server = Running::spawn(&mut command);
-        eventually(Duration::from_secs(10), "sshd answers", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        Some(Sshd { folder, port, _server: server })
+        let server = launch(&program, folder.path(), port);
+        Some(Sshd { folder, port, program, server })
+    }
+
+    /// The private key that it lets in.
+    pub fn key(&self) -> PathBuf {
+        self.folder.path().join("login")
+    }
+
+    /// What it has logged since it last started.
+    pub fn log(&self) -> String {
+        self.server.stderr()
+    }
+
+    /// Ends it and every session of it, as a power cut would.
+    pub fn kill(&mut self) {
+        // Each session is a process of its own, and outlives the one that listens.
+        let pid = self.server.pid().to_string();
+        finish(Command::new("pkill").args(["-KILL", "-P", &pid]), Duration::from_secs(10));
+        self.server.kill();
+    }
+
+    /// Starts it again after [`Sshd::kill`], on the same port with the same keys.
+    pub fn start_again(&mut self) {
+        self.server = launch(&self.program, self.folder.path(), self.port);
     }
 
     /// `ssh` that logs in here through another address, `port` on `host`.
@@ -56,6 +78,14 @@ impl Sshd {
         command.env_remove("SSH_AUTH_SOCK");
         command
     }
+}
+
+fn launch(program: &Path, folder: &Path, port: u16) -> Running {
+    let mut command = Command::new(program);
+    command.arg("-D").arg("-e").arg("-f").arg(folder.join("sshd_config"));
+    let server = Running::spawn(&mut command);
+    eventually(Duration::from_secs(10), "sshd answers", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    server
 }
 
 impl ServiceAddress for Sshd {

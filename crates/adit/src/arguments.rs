@@ -9,6 +9,8 @@ use adit_jumphost::config::{Origin, Typed, parse_size};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::oneoff::arguments as oneoff;
+
 /// Publishes and reaches services that have no public address.
 #[derive(Debug, Parser)]
 #[command(name = "adit", version, arg_required_else_help = true)]
@@ -22,6 +24,21 @@ pub(crate) struct Arguments {
 pub(crate) enum Role {
     /// Run a jump host: others share their services through it with plain `ssh -R`
     Jumphost(Jumphost),
+    /// Forward ports through an SSH server for as long as the command runs: -L, -D and -R as with ssh
+    Forward(oneoff::Forward),
+    /// Publish a service of this machine at a port of a jump host
+    Share(oneoff::Share),
+}
+
+impl Role {
+    /// Whether errors are told as JSON.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Role::Jumphost(arguments) => arguments.json,
+            Role::Forward(arguments) => arguments.way.json,
+            Role::Share(arguments) => arguments.way.json,
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -352,6 +369,7 @@ mod tests {
     fn parse(line: &str) -> Result<Jumphost, clap::Error> {
         Arguments::try_parse_from(line.split(' ')).map(|arguments| match arguments.role {
             Role::Jumphost(jumphost) => jumphost,
+            other => panic!("{line}: {other:?}"),
         })
     }
 

@@ -4,15 +4,18 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use adit_agent::agent::{AddError, SecretChangeError, StartError as TunnelError};
 use adit_api::Failure as Told;
 use adit_api::control::{CallError, ConnectError};
 use adit_jumphost::admin::{Fault, FaultKind};
 use adit_jumphost::config::{ConfigError, Origin};
 use adit_jumphost::data_dir::DataDirError;
 use adit_jumphost::{StartError, error_chain};
-use adit_ssh::crypto::KeyTextError;
-use adit_store::OpenError;
+use adit_ssh::crypto::{KeyTextError, PrivateKeyError};
+use adit_store::{OpenError, StoreError};
 use thiserror::Error;
+
+use crate::oneoff::AddressError;
 
 /// `EX_CONFIG` of sysexits.h: the one code that tells a service manager not to try again.
 const BAD_CONFIG_FILE: u8 = 78;
@@ -71,6 +74,33 @@ pub(crate) enum Failure {
     },
     #[error("--expires is {typed:?}, expected a duration such as 12h or 30d")]
     Expires { typed: String },
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("nobody says who logs in at {host}: write USER@{host}")]
+    NoUser { host: String },
+    #[error("there is nothing to log in with: name a key with -i KEY, or load one into an ssh-agent")]
+    NoLogin,
+    #[error("a password is asked for at the terminal, and there is none")]
+    NoTerminal,
+    #[error("cannot use the key {path}: {source}")]
+    PrivateKey { path: PathBuf, source: PrivateKeyError },
+    #[error("cannot make the key {path}")]
+    MakeKey {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The login of a forward; a sentence with the server in it.
+    #[error("{why}")]
+    NotConnected { why: String },
+    #[error(transparent)]
+    Tunnel(#[from] TunnelError),
+    #[error(transparent)]
+    Record(#[from] AddError),
+    #[error(transparent)]
+    Secret(#[from] SecretChangeError),
+    #[error(transparent)]
+    Records(#[from] StoreError),
     #[error("cannot start")]
     Runtime(#[source] io::Error),
     #[error("cannot write the answer")]
@@ -105,7 +135,7 @@ impl Failure {
         match self {
             // These have said their cause already.
             Self::Fault { told, .. } | Self::Call(CallError::Fault { failure: told, .. }) => told.error.clone(),
-            Self::KeyText { .. } => self.to_string(),
+            Self::KeyText { .. } | Self::PrivateKey { .. } => self.to_string(),
             other => error_chain(other),
         }
     }
@@ -114,7 +144,8 @@ impl Failure {
         match self {
             Self::ConfigFile { .. } | Self::ConfigSyntax { .. } | Self::SettingInFile { .. } => BAD_CONFIG_FILE,
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
-            Self::KeyFile { .. } | Self::ClaimFile { .. } => BAD_INPUT,
+            Self::KeyFile { .. } | Self::ClaimFile { .. } | Self::PrivateKey { .. } => BAD_INPUT,
+            Self::Address(_) | Self::NoUser { .. } | Self::Record(AddError::Invalid(_)) => BAD_INPUT,
             Self::Fault { kind, .. } | Self::Call(CallError::Fault { kind, .. }) => match kind {
                 FaultKind::BadInput => BAD_INPUT,
                 FaultKind::NotFound | FaultKind::Conflict | FaultKind::Internal => FAILED,
@@ -142,6 +173,15 @@ impl Failure {
             Self::KeyText { .. } => "bad-key",
             Self::ClaimFile { .. } => "claim-file-unusable",
             Self::Expires { .. } => "bad-expiry",
+            Self::Address(_) => "bad-address",
+            Self::NoUser { .. } => "no-user",
+            Self::NoLogin => "no-key",
+            Self::NoTerminal => "no-terminal",
+            Self::PrivateKey { .. } => "bad-key",
+            Self::MakeKey { .. } => "cannot-write-key",
+            Self::NotConnected { .. } => "not-connected",
+            Self::Tunnel(TunnelError::NotBound(_)) => "cannot-listen",
+            Self::Tunnel(_) | Self::Record(_) | Self::Secret(_) | Self::Records(_) => "cannot-forward",
             Self::Runtime(_) => "cannot-start",
             Self::Output(_) => "cannot-write",
         }

@@ -8,12 +8,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::arguments::LogFormat;
 use crate::failure::Failure;
 
-/// What is logged where ADIT_LOG says nothing: what an operator wants to know in the morning.
-const USUAL: &str = "info";
+/// Of a server, where ADIT_LOG says nothing: what an operator wants to know in the morning.
+pub(crate) const SERVER: &str = "info";
 
-/// Starts logging. Called once.
-pub(crate) fn start(format: LogFormat) -> Result<(), Failure> {
-    let typed = std::env::var("ADIT_LOG").unwrap_or_else(|_| USUAL.to_owned());
+/// Of a command that tells by itself what a person wants to know.
+pub(crate) const COMMAND: &str = "off";
+
+/// Starts logging, as `usual` where ADIT_LOG says nothing. Called once.
+pub(crate) fn start(format: LogFormat, usual: &str) -> Result<(), Failure> {
+    let typed = std::env::var("ADIT_LOG").unwrap_or_else(|_| usual.to_owned());
     let filter = EnvFilter::try_new(&typed)
         .map_err(|error| Failure::LogFilter { typed: typed.clone(), reason: error.to_string() })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

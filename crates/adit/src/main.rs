@@ -8,8 +8,11 @@ mod door;
 mod failure;
 mod invite;
 mod log;
+mod oneoff;
 mod output;
 mod serve;
+mod signals;
+mod terminal;
 mod tier;
 
 use std::process::ExitCode;
@@ -21,20 +24,34 @@ use crate::arguments::{Arguments, Jumphost, Role};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let Arguments { role: Role::Jumphost(mut arguments) } = Arguments::parse();
-    arguments.refuse_misplaced_flags();
-    let json = arguments.json;
-    match run(&mut arguments) {
+    let Arguments { role } = Arguments::parse();
+    let json = role.json();
+    match run(role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
 }
 
-fn run(arguments: &mut Jumphost) -> Result<(), Failure> {
-    log::start(arguments.log_format)?;
+fn run(role: Role) -> Result<(), Failure> {
+    match role {
+        Role::Jumphost(arguments) => run_jump_host(arguments),
+        Role::Forward(arguments) => {
+            log::start(arguments.way.log_format, log::COMMAND)?;
+            runtime(Builder::new_multi_thread())?.block_on(oneoff::forward(&arguments))
+        }
+        Role::Share(arguments) => {
+            log::start(arguments.way.log_format, log::COMMAND)?;
+            runtime(Builder::new_multi_thread())?.block_on(oneoff::share(&arguments))
+        }
+    }
+}
+
+fn run_jump_host(mut arguments: Jumphost) -> Result<(), Failure> {
+    arguments.refuse_misplaced_flags();
+    log::start(arguments.log_format, log::SERVER)?;
     match arguments.command.take() {
-        None => runtime(Builder::new_multi_thread())?.block_on(serve::jump_host(arguments)),
-        Some(command) => runtime(Builder::new_current_thread())?.block_on(command::run(command, arguments)),
+        None => runtime(Builder::new_multi_thread())?.block_on(serve::jump_host(&arguments)),
+        Some(command) => runtime(Builder::new_current_thread())?.block_on(command::run(command, &arguments)),
     }
 }
 

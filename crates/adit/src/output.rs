@@ -40,6 +40,20 @@ impl Output {
         }
     }
 
+    /// Tells a trouble that is not the end: among the answers for a program, on stderr for people.
+    pub(crate) fn notice<T: Serialize>(self, notice: &T, text: &str) -> Result<(), Failure> {
+        if self.json {
+            return self.answer(notice, |_| String::new());
+        }
+        eprintln!("adit: {text}");
+        Ok(())
+    }
+
+    /// Whether a person looks at the answers.
+    pub(crate) fn is_on_terminal(self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
     pub(crate) fn bold(self, text: &str) -> String {
         self.in_style(BOLD, text)
     }

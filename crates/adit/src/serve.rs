@@ -9,13 +9,13 @@ use adit_jumphost::data_dir;
 use adit_jumphost::server::Addresses;
 use adit_jumphost::{DataDir, JumpHost, RawConfig};
 use serde::Serialize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::arguments::Jumphost;
 use crate::config_file;
 use crate::door::data_path;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::signals::Signals;
 
 /// Builds, runs and drains a jump host; returns when it has stopped.
 pub(crate) async fn jump_host(arguments: &Jumphost) -> Result<(), Failure> {
@@ -42,26 +42,6 @@ pub(crate) async fn jump_host(arguments: &Jumphost) -> Result<(), Failure> {
         () = signals.stop() => tracing::info!("stopped at once"),
     }
     Ok(())
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(Failure::Runtime);
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 /// What is told at the start.

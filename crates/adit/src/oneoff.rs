@@ -1,0 +1,225 @@
+//! Forwards without a running agent: an agent of this process alone, whose records live in memory and end with it.
+//!
+//! What is kept is the host keys and the key of `adit share`, in the agent's data folder. Secrets that a person types are sealed
+//! with a key that only this process has.
+
+mod address;
+pub(crate) mod arguments;
+mod forward;
+mod login;
+mod news;
+mod share;
+mod share_key;
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adit_agent::agent::{Agent, AgentSetup, AgentTask, SecretChangeError};
+use adit_agent::credentials::SecretKind;
+use adit_agent::records::Places;
+use adit_agent::vault::{Vault, VaultError};
+use adit_core::{ForwardSpec, LocalListen, Port, Target};
+use adit_jumphost::data_dir::{self, DataDirError};
+use adit_store::agent::{
+    AgentStore, AuthMethod, Forward, ForwardType, HostKeyPolicy, JumpHost, JumpRef, Profile, SettingsChange, Tunnel,
+};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+pub(crate) use address::AddressError;
+pub(crate) use forward::run as forward;
+pub(crate) use share::run as share;
+
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use address::{LocalService, ServerAddress};
+use arguments::Way;
+use login::Login;
+
+/// Retries are without end: whoever keeps a forward up is the one who ends it.
+const WITHOUT_END: u32 = 0;
+
+/// An agent of this process.
+struct OneOff {
+    agent: Agent,
+    task: AgentTask,
+    vault: Vault,
+    /// Where the vault is.
+    _folder: TempDir,
+}
+
+/// What holds where an address does not say otherwise.
+struct Usual {
+    user: Option<String>,
+    port: Port,
+}
+
+impl OneOff {
+    async fn start(data: &Path, policy: HostKeyPolicy, terminal: Arc<Terminal>) -> Result<Self, Failure> {
+        let store = AgentStore::open_in_memory().await?;
+        let policy = SettingsChange { host_key_policy: Some(policy), ..SettingsChange::default() };
+        store.change_settings(policy).await?;
+        let folder = tempfile::Builder::new().prefix("adit-").tempdir().map_err(Failure::Runtime)?;
+        let vault = Vault::at(folder.path());
+        let places = Places {
+            known_hosts: data.join("known_hosts"),
+            other_known_hosts: home().map(|home| home.join(".ssh/known_hosts")).into_iter().collect(),
+            home: home(),
+        };
+        let setup = AgentSetup { store, vault: vault.clone(), person: terminal, places };
+        let (agent, task) = Agent::start(setup).await?;
+        Ok(Self { agent, task, vault, _folder: folder })
+    }
+
+    /// Saves a forward with the way to its server: a profile for each hop, because each leads to the next by its own jump.
+    async fn add(
+        &self,
+        forwards: Vec<Forward>,
+        way: &Way,
+        usual: &Usual,
+        login: &Login,
+    ) -> Result<Vec<String>, Failure> {
+        let mut jump = None;
+        for hop in &way.jumps {
+            // The user and the port of the last server are not those of the jumps.
+            let usual = Usual { user: login_name(), port: SSH };
+            let host = JumpHost {
+                name: hop.host.clone(),
+                host: hop.host.clone(),
+                port: hop.port.unwrap_or(usual.port).get(),
+                profile_id: self.add_profile(hop, &usual, login, jump.take()).await?,
+                enabled: true,
+            };
+            jump = Some(JumpRef::Host(self.agent.add(host).await?.id));
+        }
+        let profile_id = self.add_profile(&way.via, usual, login, jump).await?;
+        let mut ids = Vec::with_capacity(forwards.len());
+        for forward in forwards {
+            let tunnel = Tunnel {
+                name: way.via.host.clone(),
+                host: way.via.host.clone(),
+                port: way.via.port.unwrap_or(usual.port).get(),
+                profile_id: profile_id.clone(),
+                jump: None,
+                forward,
+                auto_start: false,
+                auto_reconnect: true,
+                max_retries: WITHOUT_END,
+                enabled: true,
+            };
+            ids.push(self.agent.add(tunnel).await?.id);
+        }
+        Ok(ids)
+    }
+
+    async fn add_profile(
+        &self,
+        server: &ServerAddress,
+        usual: &Usual,
+        login: &Login,
+        jump: Option<JumpRef>,
+    ) -> Result<String, Failure> {
+        let user = server.user.as_ref().or(usual.user.as_ref());
+        let username = user.ok_or_else(|| Failure::NoUser { host: server.host.clone() })?.clone();
+        let (auth_method, key_path, secret) = match login {
+            Login::Key { path, passphrase } => {
+                (AuthMethod::Key, Some(path.clone()), passphrase.clone().map(|text| (SecretKind::Passphrase, text)))
+            }
+            Login::SshAgent => (AuthMethod::Agent, None, None),
+            Login::Password(password) => (AuthMethod::Password, None, Some((SecretKind::Password, password.clone()))),
+            Login::Questions => (AuthMethod::KeyboardInteractive, None, None),
+        };
+        let profile = Profile {
+            name: format!("{username}@{}", server.host),
+            username,
+            auth_method,
+            key_path,
+            password_secret: None,
+            passphrase_secret: None,
+            legacy_algorithms: false,
+            jump,
+            enabled: true,
+        };
+        let id = self.agent.add(profile).await?.id;
+        if let Some((kind, secret)) = secret {
+            self.seal_vault().await?;
+            self.agent.set_secret(&id, kind, Some(secret)).await?;
+        }
+        Ok(id)
+    }
+
+    /// Locks the vault with a passphrase that nobody knows and that is in this process alone: what a crash leaves behind opens for
+    /// nobody.
+    async fn seal_vault(&self) -> Result<(), Failure> {
+        let mut random = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut *random).map_err(|_| SecretChangeError::Vault(VaultError::Provider))?;
+        let hex = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.vault.set_passphrase(Some(Zeroizing::new(hex))).await.map_err(SecretChangeError::Vault)?;
+        Ok(())
+    }
+
+    /// Stops everything and says goodbye.
+    async fn end(self) {
+        self.task.end().await;
+    }
+}
+
+const SSH: Port = match Port::new(22) {
+    Some(port) => port,
+    None => Port::MAX,
+};
+
+/// The forward as a record. One that the server is to listen for leads to this machine alone.
+fn record(spec: &ForwardSpec) -> Result<Forward, Failure> {
+    let local = |forward_type, listen: &LocalListen, target: Option<&Target>| Forward {
+        forward_type,
+        local_port: listen.port.get(),
+        bind_address: listen.address.to_string(),
+        remote_host: target.map(|target| target.host().to_owned()),
+        remote_port: target.map(|target| target.port().get()),
+    };
+    Ok(match spec {
+        ForwardSpec::Local { listen, target } => local(ForwardType::Local, listen, Some(target)),
+        ForwardSpec::Dynamic { listen } => local(ForwardType::Dynamic, listen, None),
+        ForwardSpec::Remote { listen, target } => {
+            let service = LocalService::new(target.host(), target.port())?;
+            let address = if listen.address.is_empty() { "*" } else { &listen.address };
+            remote(service, address, listen.port)
+        }
+    })
+}
+
+/// A forward from the server's `address` to a service of this machine.
+fn remote(service: LocalService, address: &str, port: Option<Port>) -> Forward {
+    Forward {
+        forward_type: ForwardType::Remote,
+        local_port: service.port.get(),
+        bind_address: service.address().to_string(),
+        remote_host: Some(address.to_owned()),
+        remote_port: port.map(Port::get),
+    }
+}
+
+/// The agent's data folder, made for its owner alone where it is missing.
+fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        // It stands beside the jump host's.
+        None => data_dir::default_path(|name| std::env::var(name).ok())?.with_file_name("agent"),
+    };
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.map_err(|source| DataDirError::Folder { path: path.clone(), source })?;
+    Ok(path)
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Whom ssh(1) logs in as where nobody says: whoever runs it.
+fn login_name() -> Option<String> {
+    let named = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
+    named("USER").or_else(|| named("LOGNAME"))
+}

@@ -1,0 +1,83 @@
+//! What a one-off forward logs in with; secrets are asked for before anything is connected.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use adit_agent::ssh_agent::SshAgent;
+use adit_ssh::crypto::{PrivateKey, PrivateKeyError};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Where keys usually are, the best kind first.
+const USUAL_KEYS: [&str; 3] = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
+
+/// How often a passphrase may be mistyped; ssh(1) allows as many.
+const PASSPHRASE_TRIES: usize = 3;
+
+pub(super) enum Login {
+    Key {
+        path: String,
+        passphrase: Option<Zeroizing<String>>,
+    },
+    SshAgent,
+    Password(Zeroizing<String>),
+    /// The server asks, a person answers.
+    Questions,
+}
+
+impl Login {
+    /// The key that was named; else the ssh-agent's, if it has some; else one in its usual place; else whatever the server asks.
+    pub(super) async fn choose(
+        identity: Option<&Path>,
+        home: Option<PathBuf>,
+        terminal: &Terminal,
+    ) -> Result<Self, Failure> {
+        if let Some(path) = identity {
+            return Self::with_key(path, terminal).await;
+        }
+        if let Ok(agent) = SshAgent::at(None)
+            && agent.identities().await.is_ok_and(|keys| !keys.is_empty())
+        {
+            return Ok(Self::SshAgent);
+        }
+        let usual = home.iter().flat_map(|home| USUAL_KEYS.map(|name| home.join(name)));
+        match usual.into_iter().find(|path| path.is_file()) {
+            Some(path) => Self::with_key(&path, terminal).await,
+            None if Terminal::is_there() => Ok(Self::Questions),
+            None => Err(Failure::NoLogin),
+        }
+    }
+
+    /// Reads the key, so that a wrong file or a wrong passphrase is told at once.
+    pub(super) async fn with_key(path: &Path, terminal: &Terminal) -> Result<Self, Failure> {
+        let unreadable = |source| Failure::KeyFile { path: path.to_owned(), source };
+        let unusable = |source| Failure::PrivateKey { path: path.to_owned(), source };
+        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+        let name = path.to_str().ok_or_else(|| unreadable(io::Error::other("its name is not UTF-8")))?.to_owned();
+        let mut tries = 0;
+        let passphrase = match PrivateKey::from_openssh(&text) {
+            Ok(_) => None,
+            Err(PrivateKeyError::Encrypted) => loop {
+                let question = format!("Passphrase of {}: ", path.display());
+                let typed = terminal.ask_secret(&question).await.ok_or_else(|| unusable(PrivateKeyError::Encrypted))?;
+                tries += 1;
+                match PrivateKey::from_encrypted(&text, &typed) {
+                    Ok(_) => break Some(typed),
+                    Err(PrivateKeyError::WrongPassphrase) if tries < PASSPHRASE_TRIES => {
+                        eprintln!("It is another one.")
+                    }
+                    Err(error) => return Err(unusable(error)),
+                }
+            },
+            Err(error) => return Err(unusable(error)),
+        };
+        Ok(Self::Key { path: name, passphrase })
+    }
+
+    pub(super) async fn ask_password(server: &str, terminal: &Terminal) -> Result<Self, Failure> {
+        let typed = terminal.ask_secret(&format!("Password for {server}: ")).await;
+        typed.map(Self::Password).ok_or(Failure::NoTerminal)
+    }
+}
