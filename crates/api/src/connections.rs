@@ -16,8 +16,7 @@ use adit_jumphost::config::{AllowList, Networks};
 use adit_net::{listen, socket};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::Request;
-use axum::response::Response;
+use axum::http::Request;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -28,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::gate::question;
 use places::{AtWork, Place, Places};
 
 /// From accept, or from the last answer, to the end of the next request's head.
@@ -102,13 +102,13 @@ fn admit(
 }
 
 async fn connection(stream: TcpStream, ends: Ends, place: Place, router: Router, stop: CancellationToken) {
-    let answer = service_fn(|mut request: Request<Incoming>| {
+    let answer = service_fn(async |request: Request<Incoming>| {
+        let mut request = question::receive(request).await;
+        // A request that is held back is not worth more than silence.
+        let at_work = place.at_work();
         request.extensions_mut().insert(ends);
-        let (mut router, at_work) = (router.clone(), place.at_work());
-        async move {
-            let response: Response = router.call(request).await.unwrap_or_else(|never| match never {});
-            Ok::<_, Infallible>(response.map(|body| Answer { body, _at_work: at_work }))
-        }
+        let response = router.clone().call(request).await.unwrap_or_else(|never| match never {});
+        Ok::<_, Infallible>(response.map(|body| Answer { body, _at_work: at_work }))
     });
     let mut serving = pin!(
         http1::Builder::new()

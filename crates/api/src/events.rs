@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use adit_core::AccountId;
 use adit_jumphost::changes::Version;
 use adit_jumphost::member::{MeView, Overview, Tunnels, TunnelsView};
 use adit_jumphost::signin::Member;
@@ -31,6 +32,9 @@ use crate::web::App;
 /// Streams of one session at a time: some tabs, and those that the server has not yet seen closing.
 const PER_SESSION: usize = 8;
 
+/// Streams of one account at a time, so that a few accounts do not hold all connections of the web address.
+const PER_ACCOUNT: usize = 32;
+
 /// A change is told after this time, together with what came meanwhile: a client that opens 20 forwards is one change. We promise
 /// 500 ms.
 pub(crate) const SETTLE: Duration = Duration::from_millis(200);
@@ -47,40 +51,58 @@ const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 /// Told to nginx, which would otherwise hold events back.
 const NO_BUFFERING: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// How many streams each session has.
+/// How many streams each session and each account has.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<HashMap<SessionKey, usize>>>);
+pub(crate) struct Streams(Arc<Mutex<HashMap<Holder, usize>>>);
 
-/// Names a session without being able to sign in with it.
-type SessionKey = [u8; 32];
+/// Who has streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Holder {
+    /// By the hash of its token: nobody can sign in with that.
+    Session([u8; 32]),
+    Account(AccountId),
+}
+
+impl Holder {
+    const fn bound(self) -> usize {
+        match self {
+            Self::Session(_) => PER_SESSION,
+            Self::Account(_) => PER_ACCOUNT,
+        }
+    }
+}
 
 /// A stream that is counted; dropped, it is not any more.
 struct Place {
     streams: Streams,
-    session: SessionKey,
+    holders: [Holder; 2],
 }
 
 impl Streams {
-    fn take(&self, credential: &Credential) -> Option<Place> {
-        let mut session = SessionKey::default();
+    fn take(&self, credential: &Credential, account: AccountId) -> Option<Place> {
+        let mut session = [0; 32];
         session.copy_from_slice(digest(&SHA256, credential.token().as_str().as_bytes()).as_ref());
+        let holders = [Holder::Session(session), Holder::Account(account)];
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = held.entry(session).or_default();
-        if *held >= PER_SESSION {
+        if holders.iter().any(|holder| held.get(holder).is_some_and(|streams| *streams >= holder.bound())) {
             return None;
         }
-        *held += 1;
-        Some(Place { streams: self.clone(), session })
+        for holder in holders {
+            *held.entry(holder).or_default() += 1;
+        }
+        Some(Place { streams: self.clone(), holders })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut held = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(streams) = held.get_mut(&self.session) {
-            *streams -= 1;
-            if *streams == 0 {
-                held.remove(&self.session);
+        for holder in self.holders {
+            if let Some(streams) = held.get_mut(&holder) {
+                *streams -= 1;
+                if *streams == 0 {
+                    held.remove(&holder);
+                }
             }
         }
     }
@@ -96,8 +118,10 @@ pub(crate) async fn stream(
     Extension(Passed { client, .. }): Extension<Passed>,
     SignedIn { member, credential }: SignedIn,
 ) -> Result<Response, Refusal> {
-    let place = app.streams.take(&credential).ok_or_else(|| {
-        let told = format!("this session has {PER_SESSION} event streams already; close one");
+    let place = app.streams.take(&credential, member.account_id()).ok_or_else(|| {
+        let told = format!(
+            "there are {PER_SESSION} event streams of this session or {PER_ACCOUNT} of this account; close one"
+        );
         Refusal::new(StatusCode::TOO_MANY_REQUESTS, told, "too-many-streams")
     })?;
     let watch = Watch::new(app, client, member, credential, place);

@@ -253,12 +253,17 @@ impl Store {
             (Err(error), _) => return Err(error.into()),
         };
         let account = account_from(&row)?;
-        let loses_an_administrator = change.is_admin == Some(false) || change.disabled == Some(true);
-        if loses_an_administrator && was_administrator && !has_administrator(&mut tx).await? {
+        let loses_a_right = change.is_admin == Some(false) || change.disabled == Some(true);
+        if loses_a_right && was_administrator && !has_administrator(&mut tx).await? {
             return Err(ChangeAccountError::LastAdministrator { name: account.name });
         }
         if !account.is_admin || account.disabled {
             end_invitations_by(&mut tx, account.id).await?;
+        }
+        // Who is let in again later, or gets the right again, signs in anew: what was stolen meanwhile does not come back to life.
+        if loses_a_right {
+            tx.execute("DELETE FROM web_sessions WHERE account_id = $1", args![account.id]).await?;
+            tx.execute("DELETE FROM api_tokens WHERE account_id = $1", args![account.id]).await?;
         }
         tx.commit().await?;
         Ok(account)

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -32,18 +34,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             let told = "the body has to be JSON, with `Content-Type: application/json`";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told, "not-json"));
         }
-        if announced_length(request.headers()).is_some_and(|length| length > LARGEST_BODY as u64) {
-            return Err(too_large());
+        if let Some(fault) = request.extensions().get::<BodyFault>() {
+            return Err(fault.refusal());
         }
-        let body = Limited::new(request.into_body(), LARGEST_BODY).collect();
-        let body = timeout(BODY_TIME, body).await.map_err(|_| {
-            let told = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, told, "slow-body")
-        })?;
-        let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => too_large(),
-            None => Refusal::new(StatusCode::BAD_REQUEST, "the body broke off", "bad-request"),
-        })?;
+        // It has arrived, and cannot be larger.
+        let body = request.into_body().collect().await.map_err(|_| BodyFault::Broken.refusal())?;
         read(&body.to_bytes()).map(Body)
     }
 }
@@ -77,9 +72,50 @@ fn wrong(place: &str, error: &serde_json::Error) -> String {
     format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
-fn too_large() -> Refusal {
-    let told = format!("the body is larger than {LARGEST_BODY} bytes");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, told, "too-large")
+/// Why there is no body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BodyFault {
+    TooLarge,
+    TooSlow,
+    Broken,
+}
+
+impl BodyFault {
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::TooLarge => {
+                let told = format!("the body is larger than {LARGEST_BODY} bytes");
+                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, told, "too-large")
+            }
+            Self::TooSlow => {
+                let told = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, told, "slow-body")
+            }
+            Self::Broken => Refusal::new(StatusCode::BAD_REQUEST, "the body broke off", "bad-request"),
+        }
+    }
+}
+
+/// Waits for all of a request. Only then is it asked who sends it: a body that is held back must not keep alive the right that its
+/// sender had when it began.
+pub(crate) async fn receive(request: axum::http::Request<Incoming>) -> Request {
+    let (mut head, body) = request.into_parts();
+    let arrived = if announced_length(&head.headers).is_some_and(|length| length > LARGEST_BODY as u64) {
+        Err(BodyFault::TooLarge)
+    } else {
+        match timeout(BODY_TIME, Limited::new(body, LARGEST_BODY).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyFault::TooLarge),
+            Ok(Err(_)) => Err(BodyFault::Broken),
+            Err(_) => Err(BodyFault::TooSlow),
+        }
+    };
+    // What it is refused with is said by whoever wants a body, in the words of that door.
+    let body = arrived.unwrap_or_else(|fault| {
+        head.extensions.insert(fault);
+        Bytes::new()
+    });
+    Request::from_parts(head, axum::body::Body::from(body))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

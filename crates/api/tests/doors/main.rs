@@ -11,6 +11,7 @@ mod document;
 mod events;
 mod flood;
 mod gate;
+mod held_back;
 mod host;
 mod idle;
 mod members;

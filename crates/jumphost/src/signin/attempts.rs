@@ -20,6 +20,9 @@
 //! An attempt counts as a failure from its beginning, or a burst of attempts at once would all be let in before the first has
 //! failed. A success clears its account at its source; from the other two counts it only takes itself back, because otherwise
 //! whoever has an account could sign in between guesses at others, and each sign-in of an owner would be the strangers' new start.
+//!
+//! Comparing a password costs the machine as much when it is the right one. So an account signs in 60 times in the window at most,
+//! and a script that needs more uses an API token.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -36,7 +39,9 @@ pub struct AttemptRules {
     pub per_source: usize,
     /// Failures of one account from all the sources that it does not know.
     pub per_account: usize,
-    /// From a failure to the moment when it no longer counts.
+    /// Sign-ins of one account.
+    pub sign_ins: usize,
+    /// From a failure or sign-in to the moment when it no longer counts.
     pub window: Duration,
     /// How many of each kind are remembered: pairs, sources, accounts, and accounts with sources that they know. Above it, the one
     /// with the fewest failures is forgotten, of these the one that failed longest ago: what is locked stays locked while others
@@ -54,6 +59,7 @@ impl Default for AttemptRules {
             per_account_and_source: 10,
             per_source: 50,
             per_account: 100,
+            sign_ins: 60,
             window: Duration::from_secs(15 * 60),
             remembered: 10_000,
             known_sources: 16,
@@ -87,6 +93,7 @@ pub struct Attempts {
     pairs: Counters<(AccountName, Source)>,
     sources: Counters<Source>,
     accounts: Counters<AccountName>,
+    sign_ins: Counters<AccountName>,
     known: KnownSources,
 }
 
@@ -99,6 +106,7 @@ impl Attempts {
             pairs: Counters::new(rules.per_account_and_source, &rules),
             sources: Counters::new(rules.per_source, &rules),
             accounts: Counters::new(rules.per_account, &rules),
+            sign_ins: Counters::new(rules.sign_ins, &rules),
             known: KnownSources::default(),
         }
     }
@@ -118,7 +126,8 @@ impl Attempts {
         let of_pair = attempt.pair().and_then(|pair| self.pairs.wait(&pair, now));
         let of_account = attempt.stranger_at().and_then(|account| self.accounts.wait(account, now));
         let of_source = self.sources.wait(&source, now);
-        if let Some(wait) = of_pair.max(of_account).max(of_source) {
+        let of_sign_ins = attempt.account.as_ref().and_then(|account| self.sign_ins.wait(account, now));
+        if let Some(wait) = of_pair.max(of_account).max(of_source).max(of_sign_ins) {
             return Err(TooManyAttempts { wait });
         }
         if let Some(pair) = attempt.pair() {
@@ -135,6 +144,7 @@ impl Attempts {
     pub fn handle_success(&mut self, attempt: &Attempt) {
         self.handle_unjudged(attempt);
         if let Some(pair) = attempt.pair() {
+            self.sign_ins.count(pair.0.clone(), attempt.at);
             self.pairs.failures.remove(&pair);
         }
     }

@@ -1,15 +1,16 @@
 //! Passwords: which are good enough, and how they are hashed and compared.
 //!
 //! Hashing is slow and takes memory on purpose, so it runs on threads of its own, a few at a time; when too many wait, the next is
-//! turned away. A flood of sign-ins costs the machine neither its memory nor the threads that relay bytes.
+//! turned away. A flood of sign-ins costs the machine neither its memory nor the threads that relay bytes. The memory is ours and used
+//! again: given back to the allocator after each hash, it stayed there by the hundred megabytes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_core::AccountName;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -162,31 +163,46 @@ pub(crate) enum Verdict {
 pub(crate) struct Hasher {
     running: Arc<Semaphore>,
     places: Semaphore,
+    /// As much as was ever in use at a time. What the last hash has left there tells no more than the hash itself.
+    memory: Arc<Mutex<Vec<Memory>>>,
 }
+
+/// Where a hash is computed.
+type Memory = Vec<Block>;
 
 impl Hasher {
     pub(crate) fn new() -> Self {
-        Self { running: Arc::new(Semaphore::new(AT_A_TIME)), places: Semaphore::new(AT_A_TIME + WAITING) }
+        Self {
+            running: Arc::new(Semaphore::new(AT_A_TIME)),
+            places: Semaphore::new(AT_A_TIME + WAITING),
+            memory: Arc::default(),
+        }
     }
 
     /// The hash of a new password, in PHC format.
     pub(crate) async fn hash(&self, password: &Password) -> Result<String, HashError> {
         let password = password.clone();
-        self.run(move || hash(&password)).await?
+        self.run(move |memory| hash(&password, memory)).await?
     }
 
     /// Compares a password with the hash of an account; with `None` it takes as long, and is wrong.
     pub(crate) async fn verify(&self, password: &Password, phc: Option<&str>) -> Result<Verdict, HashError> {
         let (password, phc) = (password.clone(), phc.map(str::to_owned));
-        self.run(move || verify(&password, phc.as_deref())).await
+        self.run(move |memory| verify(&password, phc.as_deref(), memory)).await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Result<T, HashError> {
         let _place = self.places.try_acquire().map_err(|_| HashError::Busy)?;
         let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Failed)?;
         // The turn goes along: a caller that gives up does not make room while its hash is still being computed.
+        let shelf = Arc::clone(&self.memory);
         let done = tokio::task::spawn_blocking(move || {
-            let result = work();
+            let mut memory = shelf.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let result = work(&mut memory);
+            shelf.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
             drop(turn);
             result
         });
@@ -194,26 +210,55 @@ impl Hasher {
     }
 }
 
-fn argon2id() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, PARAMS)
-}
-
-fn hash(password: &Password) -> Result<String, HashError> {
+fn hash(password: &Password, memory: &mut Memory) -> Result<String, HashError> {
     let mut salt = [0; SALT_BYTES];
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| HashError::Failed)?;
-    let hash: PasswordHash =
-        argon2id().hash_password_with_salt(password.0.as_bytes(), &salt).map_err(|_| HashError::Failed)?;
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    compute(password, &salt, &Argon2::new(algorithm, version, PARAMS), &mut output, memory).ok_or(HashError::Failed)?;
+    let hash = PasswordHash {
+        algorithm: algorithm.ident(),
+        version: Some(version.into()),
+        params: ParamsString::try_from(&PARAMS).map_err(|_| HashError::Failed)?,
+        salt: Some(Salt::new(&salt).map_err(|_| HashError::Failed)?),
+        hash: Some(Output::new(&output).map_err(|_| HashError::Failed)?),
+    };
     Ok(hash.to_string())
 }
 
-fn verify(password: &Password, phc: Option<&str>) -> Verdict {
+fn verify(password: &Password, phc: Option<&str>, memory: &mut Memory) -> Verdict {
     let Ok(hash) = PasswordHash::new(phc.unwrap_or(NOBODY)) else { return Verdict::Wrong };
-    // The parameters are those of the hash, so an old one is compared as it was made.
-    let matches = argon2id().verify_password(password.0.as_bytes(), &hash).is_ok();
-    if !matches || phc.is_none() {
+    if !matches(password, &hash, memory).unwrap_or(false) || phc.is_none() {
         return Verdict::Wrong;
     }
     Verdict::Right { needs_rehash: !is_current(&hash) }
+}
+
+/// Whether this is the password of a hash, compared with the parameters it was made with; `None` where they are none of ours.
+fn matches(password: &Password, hash: &PasswordHash, memory: &mut Memory) -> Option<bool> {
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(hash).ok()?);
+    let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+    let mut output = vec![0; expected.len()];
+    compute(password, salt, &argon2, &mut output, memory)?;
+    Some(verify_slices_are_equal(&output, expected.as_bytes()).is_ok())
+}
+
+fn compute(
+    password: &Password,
+    salt: &[u8],
+    argon2: &Argon2<'_>,
+    output: &mut [u8],
+    memory: &mut Memory,
+) -> Option<()> {
+    // A block is 1 KiB, which is the unit of the parameter.
+    let blocks = usize::try_from(argon2.params().m_cost()).ok()?;
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::new());
+    }
+    let memory = memory.get_mut(..blocks)?;
+    argon2.hash_password_into_with_memory(password.0.as_bytes(), salt, output, memory).ok()
 }
 
 fn is_current(hash: &PasswordHash) -> bool {
@@ -224,6 +269,8 @@ fn is_current(hash: &PasswordHash) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+
     use super::*;
 
     fn password(text: &str) -> Password {
@@ -267,9 +314,10 @@ mod tests {
     fn a_hash_of_other_costs_is_right_and_old() {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8_192, 1, 1, None).unwrap());
         let old: PasswordHash = weak.hash_password_with_salt(b"correct horse", &[7; 16]).unwrap();
-        let verdict = verify(&password("correct horse"), Some(&old.to_string()));
-        assert_eq!(verdict, Verdict::Right { needs_rehash: true });
-        assert_eq!(verify(&password("correct horse"), Some("no hash")), Verdict::Wrong);
+        let mut memory = Memory::new();
+        let mut verdict = |phc: &str| verify(&password("correct horse"), Some(phc), &mut memory);
+        assert_eq!(verdict(&old.to_string()), Verdict::Right { needs_rehash: true });
+        assert_eq!(verdict("no hash"), Verdict::Wrong);
     }
 
     #[test]
@@ -284,6 +332,28 @@ mod tests {
         assert_eq!(hasher.verify(&password("correct horse"), None).await, Err(HashError::Busy));
         drop(everything);
         assert_eq!(hasher.verify(&password("correct horse"), None).await, Ok(Verdict::Wrong));
+    }
+
+    #[test]
+    fn what_others_have_hashed_is_compared_and_theirs_is_what_we_make() {
+        let theirs = Argon2::new(Algorithm::Argon2id, Version::V0x13, PARAMS);
+        let made = theirs.hash_password_with_salt(b"correct horse", &[7; 16]).unwrap().to_string();
+        let mut memory = Memory::new();
+        let right = Verdict::Right { needs_rehash: false };
+        assert_eq!(verify(&password("correct horse"), Some(&made), &mut memory), right);
+        assert_eq!(verify(&password("correct house"), Some(&made), &mut memory), Verdict::Wrong);
+        let ours = hash(&password("correct horse"), &mut memory).unwrap();
+        assert_eq!(theirs.verify_password(b"correct horse", &PasswordHash::new(&ours).unwrap()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn memory_is_used_again() {
+        let hasher = Hasher::new();
+        for _ in 0..8 {
+            assert_eq!(hasher.verify(&password("correct horse"), None).await, Ok(Verdict::Wrong));
+        }
+        let sizes: Vec<_> = hasher.memory.lock().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [19_456], "one after the other they take what one takes");
     }
 
     #[test]

@@ -156,6 +156,8 @@ async fn a_session_lives_until_its_time_or_its_account_ends(database: Database) 
     store.change_account("alice", disable(true)).await.unwrap();
     assert!(!is_signed_in(&store, 1).await);
     store.change_account("alice", disable(false)).await.unwrap();
+    assert!(!is_signed_in(&store, 1).await, "who is let in again signs in anew");
+    sign_in(&store, &alice, 1).await;
     assert!(is_signed_in(&store, 1).await);
     assert!(store.remove_web_session(hash(1)).await.unwrap());
     assert!(!store.remove_web_session(hash(1)).await.unwrap());

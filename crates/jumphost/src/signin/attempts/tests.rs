@@ -43,9 +43,10 @@ impl Door {
         self.now += Duration::from_secs(seconds);
     }
 
-    fn remembers(&self) -> [usize; 4] {
-        let Attempts { pairs, sources, accounts, known, .. } = &self.attempts;
-        [pairs.failures.len(), sources.failures.len(), accounts.failures.len(), known.0.len()]
+    fn remembers(&self) -> [usize; 5] {
+        let Attempts { pairs, sources, accounts, sign_ins, known, .. } = &self.attempts;
+        let counters = [pairs.failures.len(), sources.failures.len(), accounts.failures.len(), sign_ins.failures.len()];
+        [counters[0], counters[1], counters[2], counters[3], known.0.len()]
     }
 }
 
@@ -155,6 +156,19 @@ fn a_success_clears_the_account_at_its_source_and_takes_only_itself_back_elsewhe
 }
 
 #[test]
+fn an_account_signs_in_sixty_times_and_then_waits() {
+    let mut door = Door::new();
+    for second in 0..60 {
+        door.succeed("alice", &stranger(second)).unwrap();
+        door.advance(1);
+    }
+    assert_eq!(door.fail("alice", "192.0.2.1"), wait(840));
+    door.succeed("bob", "192.0.2.1").unwrap();
+    door.advance(840);
+    door.succeed("alice", "192.0.2.1").unwrap();
+}
+
+#[test]
 fn a_new_password_clears_its_account_everywhere() {
     let mut door = Door::new();
     for _ in 0..10 {
@@ -177,7 +191,7 @@ fn attempts_at_once_are_not_let_in_before_the_first_has_failed() {
     for attempt in &under_way {
         door.attempts.handle_unjudged(attempt);
     }
-    assert_eq!(door.remembers(), [0; 4], "nobody looked, so nothing is known");
+    assert_eq!(door.remembers(), [0; 5], "nobody looked, so nothing is known");
     door.fail("alice", "192.0.2.1").unwrap();
 }
 
@@ -249,6 +263,8 @@ proptest! {
     ) {
         let rules =
             AttemptRules { per_account_and_source: 3, per_source: 6, per_account: 5, ..AttemptRules::default() };
+        // Counted alone in a story of its own.
+        let rules = AttemptRules { sign_ins: usize::MAX, ..rules };
         let (mut door, mut model) = (Door::with(rules), Model::default());
         for (account, host, pause, right) in steps {
             door.advance(pause);
