@@ -115,7 +115,13 @@ test("a session that was there before the sign-in is replaced", async ({ host, m
     expect((await host.ask("GET", "/api/v1/me", { cookie: given, ...key })).body.account).toBe("alice");
     expect((await host.ask("GET", "/api/v1/me", { cookie, ...key })).status).toBe(401);
   }
-  await expect(alice.page.getByRole("heading", { level: 1 })).toBeVisible();
+  expect((await host.ask("GET", "/api/v1/me", await mallory.proof())).body.account, "a stolen cookie ends nobody's session").toBe("mallory");
+  // The browser's own session, with both its halves, ends when it signs in again.
+  const before = await alice.proof();
+  expect((await host.ask("GET", "/api/v1/me", before)).status).toBe(200);
+  const again = await host.ask("POST", "/api/v1/session", { ...before, origin: host.url }, { account: "alice", password: PASSWORD });
+  expect(again.status).toBe(200);
+  expect((await host.ask("GET", "/api/v1/me", before)).status).toBe(401);
 });
 
 test("the cookie is out of reach of scripts and other sites", async ({ member }) => {
