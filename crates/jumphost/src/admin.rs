@@ -28,6 +28,7 @@ use thiserror::Error;
 use crate::audit::{self, Fact, Subject};
 use crate::data_dir::DataDir;
 use crate::error_chain;
+use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::signin::scope::Forbidden;
 
@@ -218,6 +219,15 @@ impl Admin {
         if let Some(shared) = self.server() {
             shared.follow_directory().await;
         }
+    }
+
+    /// Cuts the sessions whose right was just taken away, and makes the change act: how many were cut. Those who are in need not wait
+    /// for the directory to load; those who log in until it has are cut after it. Nothing to do where no server runs.
+    async fn cut_and_follow(&self, cut: impl Fn(&Registry) -> usize) -> usize {
+        let Some(shared) = self.server() else { return 0 };
+        let live = cut(&shared.registry);
+        self.follow_change().await;
+        live + cut(&shared.registry)
     }
 
     /// Keeps a fact. With a server it goes the way of all facts; without one it is written before the command ends.

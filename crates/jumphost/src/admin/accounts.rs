@@ -348,16 +348,7 @@ impl Operation for AccountRemove {
             Err(RemoveAccountError::Store(error)) => return Err(error.into()),
         };
         let id = AccountId(removed.account.id);
-        let sessions_cut = match admin.server() {
-            Some(shared) => {
-                // Those who are in need not wait for the directory to load; those who log in until it has are cut after it.
-                let cut = || shared.registry.cut_account(id, CutReason::AccountRemoved);
-                let live = cut();
-                admin.follow_change().await;
-                live + cut()
-            }
-            None => 0,
-        };
+        let sessions_cut = admin.cut_and_follow(|registry| registry.cut_account(id, CutReason::AccountRemoved)).await;
         admin.record_on(&removed.account, &Fact::AccountRemoved).await;
         Ok(AccountRemoved { name: removed.account.name, keys: removed.keys.len(), sessions_cut })
     }

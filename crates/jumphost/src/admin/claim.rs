@@ -264,19 +264,9 @@ impl Operation for KeyClaim {
             }
             Err(ClaimKeyError::Store(error)) => return Err(KeyClaimStatementError::Store(error).into()),
         };
-        let sessions_cut = match admin.server() {
-            Some(shared) => {
-                // As for a key that is removed: those who are in go now, those who log in until the directory is loaded go
-                // after it. By the key's old number, because its new holder may be in already.
-                let former = claimed.former.id;
-                let is_former = |id: i64| (id == former).then_some(CutReason::KeyRemoved);
-                let cut = || shared.registry.cut_each(|session| is_former(session.login().identity.key_id));
-                let live = cut();
-                admin.follow_change().await;
-                live + cut()
-            }
-            None => 0,
-        };
+        // By the key's old number, because its new holder may be in already.
+        let former = claimed.former.id;
+        let sessions_cut = admin.cut_and_follow(|registry| registry.cut_key(former, CutReason::KeyRemoved)).await;
         let (key, holder) = (claim.key, claimed.holder);
         let lost = Fact::KeyLost { key, to: claim.account.name.clone(), sessions_cut };
         admin.record_on(&holder, &lost).await;

@@ -300,16 +300,7 @@ impl Operation for KeyRemove {
             }
             Err(RemoveKeyError::Store(error)) => return Err(error.into()),
         };
-        let sessions_cut = match admin.server() {
-            Some(shared) => {
-                // Those who are in need not wait for the directory to load; those who log in until it has are cut after it.
-                let cut = || shared.registry.cut_key(removed.id, CutReason::KeyRemoved);
-                let live = cut();
-                admin.follow_change().await;
-                live + cut()
-            }
-            None => 0,
-        };
+        let sessions_cut = admin.cut_and_follow(|registry| registry.cut_key(removed.id, CutReason::KeyRemoved)).await;
         admin.record_on(&account, &Fact::KeyRemoved { key, sessions_cut }).await;
         Ok(KeyRemoved { account: account.name, fingerprint: key.to_string(), sessions_cut })
     }

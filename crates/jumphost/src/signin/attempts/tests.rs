@@ -45,8 +45,7 @@ impl Door {
 
     fn remembers(&self) -> [usize; 5] {
         let Attempts { pairs, sources, accounts, sign_ins, known, .. } = &self.attempts;
-        let counters = [pairs.failures.len(), sources.failures.len(), accounts.failures.len(), sign_ins.failures.len()];
-        [counters[0], counters[1], counters[2], counters[3], known.0.len()]
+        [pairs.failures.len(), sources.failures.len(), accounts.failures.len(), sign_ins.failures.len(), known.0.len()]
     }
 }
 
