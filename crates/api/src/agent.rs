@@ -32,6 +32,7 @@ use std::io;
 
 use adit_agent::agent::Agent;
 use adit_jumphost::config::{AllowList, Networks};
+use adit_store::agent::{Record, Saved};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
@@ -60,6 +61,14 @@ struct Door {
     agent: Agent,
     /// Cancelled when the door closes.
     stopping: CancellationToken,
+}
+
+impl Door {
+    /// A record as it is saved.
+    async fn saved<R: Record>(&self, id: &str) -> Result<Saved<R>, Denied> {
+        let found = self.agent.store().get::<R>(id).await?;
+        found.ok_or_else(|| Denied::not_found(R::KIND, id))
+    }
 }
 
 #[derive(OpenApi)]

@@ -1,6 +1,6 @@
 //! Jump hosts: servers that others are reached through.
 
-use adit_store::agent::{JumpHost, JumpHostChange, RecordKind, Saved};
+use adit_store::agent::{JumpHost, JumpHostChange, Saved};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -100,8 +100,7 @@ async fn list(State(door): State<Door>) -> Result<Json<Vec<JumpHostView>>, Denie
     responses((status = 200, body = JumpHostView))
 )]
 async fn show(State(door): State<Door>, At(id): At<String>) -> Result<Json<JumpHostView>, Denied> {
-    let found = door.agent.store().get::<JumpHost>(&id).await?;
-    found.map(|saved| Json(saved.into())).ok_or_else(|| Denied::not_found(RecordKind::JumpHost, &id))
+    Ok(Json(door.saved::<JumpHost>(&id).await?.into()))
 }
 
 /// Saves a jump host.

@@ -2,7 +2,7 @@
 
 use adit_agent::agent::Agent;
 use adit_agent::credentials::SecretKind;
-use adit_store::agent::{BothJumps, JumpRef, Profile, ProfileChange, RecordKind, Saved};
+use adit_store::agent::{BothJumps, JumpRef, Profile, ProfileChange, Saved};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -198,9 +198,8 @@ impl From<Saved<Profile>> for ProfileView {
     }
 }
 
-async fn find(agent: &Agent, id: &str) -> Result<Json<ProfileView>, Denied> {
-    let found = agent.store().get::<Profile>(id).await?;
-    found.map(|saved| Json(saved.into())).ok_or_else(|| Denied::not_found(RecordKind::Profile, id))
+async fn find(door: &Door, id: &str) -> Result<Json<ProfileView>, Denied> {
+    Ok(Json(door.saved::<Profile>(id).await?.into()))
 }
 
 /// All profiles, by name.
@@ -216,7 +215,7 @@ async fn list(State(door): State<Door>) -> Result<Json<Vec<ProfileView>>, Denied
     responses((status = 200, body = ProfileView))
 )]
 async fn show(State(door): State<Door>, At(id): At<String>) -> Result<Json<ProfileView>, Denied> {
-    find(&door.agent, &id).await
+    find(&door, &id).await
 }
 
 /// Saves a profile, and its secrets in the vault.
@@ -224,18 +223,18 @@ async fn show(State(door): State<Door>, At(id): At<String>) -> Result<Json<Profi
     post, path = "/profiles", tag = "profiles", request_body = NewProfile, responses((status = 201, body = ProfileView))
 )]
 async fn create(
-    State(Door { agent, .. }): State<Door>,
+    State(door): State<Door>,
     Asked(new): Asked<NewProfile>,
 ) -> Result<(StatusCode, Json<ProfileView>), Denied> {
     let (profile, secrets) = new.split()?;
-    secrets.check(&agent).await?;
-    let id = agent.add(profile).await?.id;
-    if let Err(denied) = secrets.keep(&agent, &id).await {
+    secrets.check(&door.agent).await?;
+    let id = door.agent.add(profile).await?.id;
+    if let Err(denied) = secrets.keep(&door.agent, &id).await {
         // Nobody refers to it yet, and half of it is not what was asked for.
-        agent.remove::<Profile>(&id).await?;
+        door.agent.remove::<Profile>(&id).await?;
         return Err(denied);
     }
-    Ok((StatusCode::CREATED, find(&agent, &id).await?))
+    Ok((StatusCode::CREATED, find(&door, &id).await?))
 }
 
 /// Changes a profile. What runs with it goes on; its next login is the new one.
@@ -244,15 +243,15 @@ async fn create(
     responses((status = 200, body = ProfileView))
 )]
 async fn change(
-    State(Door { agent, .. }): State<Door>,
+    State(door): State<Door>,
     At(id): At<String>,
     Asked(patch): Asked<ProfilePatch>,
 ) -> Result<Json<ProfileView>, Denied> {
     let (change, secrets) = patch.split();
-    secrets.check(&agent).await?;
-    agent.change::<Profile>(&id, change).await?;
-    secrets.keep(&agent, &id).await?;
-    find(&agent, &id).await
+    secrets.check(&door.agent).await?;
+    door.agent.change::<Profile>(&id, change).await?;
+    secrets.keep(&door.agent, &id).await?;
+    find(&door, &id).await
 }
 
 /// Removes a profile that nothing refers to, and forgets its secrets.

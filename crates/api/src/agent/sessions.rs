@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use adit_agent::agent::SessionStatus;
 use adit_core::RecordId;
-use adit_store::agent::{BothJumps, Forward, JumpRef, RecordKind, Saved, Session, SessionChange, SessionForward};
+use adit_store::agent::{BothJumps, Forward, JumpRef, Saved, Session, SessionChange, SessionForward};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -236,8 +236,7 @@ fn row(door: &Door, saved: Saved<Session>) -> SessionRow {
 }
 
 async fn find(door: &Door, id: &str) -> Result<Json<SessionRow>, Denied> {
-    let found = door.agent.store().get::<Session>(id).await?;
-    found.map(|saved| Json(row(door, saved))).ok_or_else(|| Denied::not_found(RecordKind::Session, id))
+    Ok(Json(row(door, door.saved(id).await?)))
 }
 
 /// All sessions with how they stand, by name.
