@@ -156,6 +156,27 @@ impl Tunnel {
         }
     }
 
+    /// Whether and how often it reconnects is decided anew. What is up or being tried goes on, and is judged so when it ends; a pause
+    /// that this policy would not have begun ends as it would have.
+    pub fn set_policy(&mut self, policy: ReconnectPolicy) {
+        self.policy = policy;
+        let State::Reconnecting { next: Next::Pause { connection, .. }, retries, after } = &self.state else { return };
+        // The retry that the pause is for was counted when it began.
+        let made = retries.login.retries().saturating_sub(1);
+        let end = match (policy, after) {
+            (ReconnectPolicy::Never, Setback::ConnectionLost(_)) => Setback::ReconnectDisabled,
+            (ReconnectPolicy::Never, why) => why.clone(),
+            // A port is asked for until it is free.
+            (_, Setback::ForwardRefused(_)) => return,
+            (ReconnectPolicy::UpTo(most), why) if most.get() <= made => {
+                Setback::GaveUp { retries: made, last: Box::new(why.clone()) }
+            }
+            _ => return,
+        };
+        self.wishes.extend(connection.map(|_| TunnelWish::Release));
+        self.fail(end);
+    }
+
     /// The listener accepts.
     pub fn handle_bound(&mut self, attempt: Attempt) {
         if self.state == State::Binding(attempt) {

@@ -108,8 +108,10 @@ impl Supervisor {
             return;
         }
         if tunnel.plan.runs_like(&plan) {
+            let policy = plan.policy;
             tunnel.plan = plan;
-            return self.publish(id);
+            self.publish(id);
+            return self.tell(id, |machine| machine.set_policy(policy));
         }
         let runs_on = tunnel.is_running() && plan.enabled;
         self.stop(id, None);

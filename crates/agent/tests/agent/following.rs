@@ -63,6 +63,10 @@ async fn a_tunnel_is_made_anew_only_where_it_must_be() {
     assert_eq!(&*home.view(&id).name, "New");
     ping(&mut program).await.unwrap();
 
+    let never = TunnelChange { auto_reconnect: Some(false), max_retries: Some(9), ..TunnelChange::default() };
+    home.change(&id, never).await;
+    ping(&mut program).await.unwrap();
+
     let port = free_port();
     home.change(&id, TunnelChange { local_port: Some(port), ..TunnelChange::default() }).await;
     home.becomes(&id, "connected").await;

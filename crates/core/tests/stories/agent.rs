@@ -133,6 +133,10 @@ impl TestAgent {
         self.tell(id, |tunnel, _| tunnel.handle_reconnect());
     }
 
+    pub(crate) fn set_policy(&mut self, id: Id, policy: ReconnectPolicy) {
+        self.tell(id, |tunnel, _| tunnel.set_policy(policy));
+    }
+
     pub(crate) fn status(&self, id: Id) -> TunnelStatus {
         self.tunnels[&id].0.status()
     }

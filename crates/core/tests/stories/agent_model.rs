@@ -26,6 +26,7 @@ enum Event {
     Start(usize),
     Stop(usize),
     Reconnect(usize),
+    Policy { which: usize, auto: bool, max: u32 },
     Bind { which: Index, works: bool },
     Login { which: Index, result: Login },
     Forward { which: Index, works: bool },
@@ -48,6 +49,7 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (0..TUNNELS.len()).prop_map(Event::Start),
         2 => (0..TUNNELS.len()).prop_map(Event::Stop),
         2 => (0..TUNNELS.len()).prop_map(Event::Reconnect),
+        1 => (0..TUNNELS.len(), any::<bool>(), 0_u32..5).prop_map(|(which, auto, max)| Event::Policy { which, auto, max }),
         4 => (any::<Index>(), prop::bool::weighted(0.8)).prop_map(|(which, works)| Event::Bind { which, works }),
         5 => (any::<Index>(), login).prop_map(|(which, result)| Event::Login { which, result }),
         4 => (any::<Index>(), any::<bool>()).prop_map(|(which, works)| Event::Forward { which, works }),
@@ -198,6 +200,16 @@ impl Model {
         }
     }
 
+    fn policy(&mut self, which: usize, auto: bool, max: u32) {
+        let tunnel = &mut self.tunnels[which];
+        (tunnel.auto, tunnel.max) = (auto, max);
+        let too_many = !tunnel.forward_trouble && max != 0 && tunnel.logins > max;
+        if matches!(tunnel.at, At::Pause { .. }) && (!auto || too_many) {
+            tunnel.at = At::Failed;
+            self.tidy();
+        }
+    }
+
     fn leave(&mut self, which: usize) {
         self.tunnels[which].at = At::Stopped;
         self.tidy();
@@ -341,6 +353,10 @@ impl Play {
             Event::Reconnect(which) => {
                 self.agent.reconnect(id(*which));
                 self.model.reconnect(*which, now);
+            }
+            Event::Policy { which, auto, max } => {
+                self.agent.set_policy(id(*which), ReconnectPolicy::new(*auto, *max));
+                self.model.policy(*which, *auto, *max);
             }
             Event::Bind { which, works } => {
                 let Some(which) = pick(which, self.agent.binding.keys()).copied() else { return };

@@ -111,6 +111,50 @@ fn a_tunnel_that_is_not_to_reconnect_fails_with_its_listener_closed() {
 }
 
 #[test]
+fn another_policy_leaves_what_is_up_alone() {
+    let mut agent = TestAgent::new();
+    let web = agent.add(ForwardKind::Local, ALWAYS, key("bastion"));
+    agent.start(web);
+    agent.set_policy(web, NEVER);
+    assert_eq!((agent.told[&web].len(), agent.login_times.len()), (2, 1), "it goes on as it was");
+    agent.lose(agent.connection());
+    assert_eq!(agent.error(web), "Connection lost (auto_reconnect disabled)");
+    agent.set_policy(web, ALWAYS);
+    agent.advance(seconds(3_600));
+    assert_eq!(agent.name(web), "failed", "a policy starts nothing");
+}
+
+#[test]
+fn a_pause_that_another_policy_would_not_have_begun_ends() {
+    let mut agent = TestAgent::new();
+    let web = agent.add(ForwardKind::Local, ALWAYS, key("bastion"));
+    agent.start(web);
+    agent.logins = World::No;
+    agent.lose(agent.connection());
+    agent.advance(seconds(1 + 2 + 4));
+    agent.set_policy(web, ReconnectPolicy::new(true, 4));
+    assert_eq!((agent.name(web), agent.retry_count(web)), ("reconnecting", 4), "the fourth is about to be made");
+    agent.set_policy(web, ReconnectPolicy::new(true, 3));
+    assert_eq!(agent.error(web), "no route to host; gave up after 3 retries");
+    assert!(agent.bound.is_empty());
+    assert_eq!(agent.next_alarm(), None);
+}
+
+#[test]
+fn a_wait_for_a_held_port_ends_only_where_nothing_is_tried_again() {
+    let mut agent = TestAgent::new();
+    agent.forwards = World::No;
+    let share = agent.add(ForwardKind::Remote, ALWAYS, key("bastion"));
+    agent.start(share);
+    agent.advance(seconds(20));
+    agent.set_policy(share, ReconnectPolicy::new(true, 1));
+    assert_eq!(agent.name(share), "reconnecting");
+    agent.set_policy(share, NEVER);
+    assert_eq!(agent.error(share), "the SSH server does not listen on port 8080");
+    assert!(agent.live.is_empty(), "nobody needs the connection");
+}
+
+#[test]
 fn a_first_login_is_tried_again_like_a_later_one() {
     let mut agent = TestAgent::new();
     agent.logins = World::No;
