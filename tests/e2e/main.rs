@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by panicking")]
 
 mod access;
+mod agent_network;
 mod agent_oneoff;
 mod attacks;
 mod bad_input;

@@ -361,7 +361,16 @@ pub fn adit(netns: Option<&str>) -> Command {
 
 /// `adit` in another role, likewise.
 pub fn adit_as(role: &str) -> Command {
-    let mut command = bare_adit(None);
+    adit_in(None, role)
+}
+
+/// The same in a namespace.
+pub fn adit_inside(netns: &Netns, role: &str) -> Command {
+    adit_in(Some(netns.name()), role)
+}
+
+fn adit_in(netns: Option<&str>, role: &str) -> Command {
+    let mut command = bare_adit(netns);
     command.arg(role);
     command
 }

@@ -25,9 +25,9 @@ mod wait;
 
 pub use debian::Trixie;
 pub use http::{HttpAnswer, http_get};
-pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit, adit_as};
+pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit, adit_as, adit_inside};
 pub use member::{KeyType, Member, generate_key};
-pub use netns::Netns;
+pub use netns::{Cable, Netns};
 pub use openssh::OpenSsh;
 pub use pattern::{PatternReader, PatternWriter, bulk_bytes, exchange, receive_pattern, send_pattern};
 pub use postgres::Postgres;

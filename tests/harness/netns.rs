@@ -18,6 +18,24 @@ use crate::tools::require;
 const SETUP: Duration = Duration::from_secs(10);
 const PREFIX: &str = "adit-e2e";
 
+/// A cable between two namespaces.
+pub struct Cable {
+    netns: String,
+    end: String,
+}
+
+impl Cable {
+    /// Pulls it out of the namespace that was joined to the other: both see their link go down.
+    pub fn pull(&self) {
+        ip(&["-n", &self.netns, "link", "set", &self.end, "down"]);
+    }
+
+    /// Puts it back after [`Cable::pull`].
+    pub fn put_back(&self) {
+        ip(&["-n", &self.netns, "link", "set", &self.end, "up"]);
+    }
+}
+
 /// A network namespace with its loopback up, and files of its own in place of some of `/etc`.
 ///
 /// Its name carries the process id of its maker, so that leftovers of a killed run are recognised and swept.
@@ -65,7 +83,7 @@ impl Netns {
     }
 
     /// Joins this namespace and `far` by a cable, giving each end its address (`"10.9.1.1"`, in a /24).
-    pub fn join(&self, address: &str, far: &Netns, far_address: &str) {
+    pub fn join(&self, address: &str, far: &Netns, far_address: &str) -> Cable {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         // Fifteen bytes are all an interface may be called; both ends are born inside, so only our own can collide.
@@ -76,6 +94,7 @@ impl Netns {
             ip(&["-n", &netns.name, "address", "add", &format!("{address}/24"), "dev", end]);
             ip(&["-n", &netns.name, "link", "set", end, "up"]);
         }
+        Cable { netns: self.name.clone(), end: near_end }
     }
 
     /// What `ip netns` calls it.

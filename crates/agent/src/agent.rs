@@ -5,10 +5,13 @@ mod error;
 mod secrets;
 mod trial;
 
+use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::RecordId;
+use adit_net::network::NetworkChanges;
 use adit_store::StoreError;
 use adit_store::agent::{
     AgentStore, ChangeRecordError, RecordKind, RemoveRecordError, Saved, Settings, SettingsChange,
@@ -60,6 +63,7 @@ pub struct Agent {
 pub struct AgentTask {
     orders: mpsc::UnboundedSender<Order>,
     task: AbortOnDropHandle<()>,
+    _watch: AbortOnDropHandle<()>,
 }
 
 impl AgentTask {
@@ -88,7 +92,8 @@ impl Agent {
         let task = AbortOnDropHandle::new(tokio::spawn(supervisor.run()));
         let agent = Agent { store, vault, desk, places, orders: orders.clone(), board };
         agent.start_all().await;
-        Ok((agent, AgentTask { orders, task }))
+        let watch = AbortOnDropHandle::new(tokio::spawn(watch_network(agent.clone())));
+        Ok((agent, AgentTask { orders, task, _watch: watch }))
     }
 
     /// The records, to be read. What is to be changed goes through the agent, which follows the change.
@@ -114,8 +119,8 @@ impl Agent {
         Ok(saved)
     }
 
-    /// Changes fields of a record. What runs by it goes on where it can, and is made anew where it must be: another forward,
-    /// another way, another policy. A profile's new login name is used from the next login on.
+    /// Changes fields of a record. What runs by it goes on where it can, and is made anew where it must be: another forward
+    /// or another way. A profile's new login name is used from the next login on.
     ///
     /// # Errors
     /// [`ChangeRecordError`]; nothing was changed.
@@ -198,8 +203,8 @@ impl Agent {
         ended.recv().await;
     }
 
-    /// The network changed, or somebody is tired of waiting: pauses end, and every connection is asked for a sign of life. A sleep of
-    /// the machine is noticed by itself.
+    /// Somebody is tired of waiting: pauses end, and every connection is asked for a sign of life. A sleep of the machine and a change
+    /// of its network do the same by themselves.
     pub fn check_all(&self) {
         self.order(Order::Disturb);
     }
@@ -318,4 +323,18 @@ impl std::fmt::Debug for Agent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Agent").field("store", &self.store).finish_non_exhaustive()
     }
+}
+
+/// An agent that cannot hear of changes works without.
+async fn watch_network(agent: Agent) {
+    let heard = async {
+        let mut changes = NetworkChanges::open()?;
+        loop {
+            changes.next().await?;
+            tracing::info!("the network of this machine changed");
+            agent.check_all();
+        }
+    };
+    let Err::<Infallible, io::Error>(error) = heard.await;
+    tracing::warn!(%error, "changes of the network are not heard of; connections are asked every 30 s");
 }

@@ -6,6 +6,7 @@
 
 mod backlog;
 pub mod listen;
+pub mod network;
 pub mod pace;
 pub mod relay;
 pub mod socket;
