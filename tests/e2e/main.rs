@@ -1,12 +1,16 @@
-//! End to end: the real `adit` and the clients people really use, one module per subject of `spec/jumphost.md`.
+//! End to end: the real `adit` and the clients people really use, one module per subject of `spec/jumphost.md` and, those that begin
+//! with `agent`, of `spec/agent.md`.
 //!
 //! A story names the promise it proves by its line there. Each starts a jump host of its own on addresses of its own,
 //! so all of them may run at once; the stories about time on the network run in network namespaces and need root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by panicking")]
 
 mod access;
+mod agent_command;
+mod agent_life;
 mod agent_network;
 mod agent_oneoff;
+mod agent_secrets;
 mod attacks;
 mod bad_input;
 mod data;

@@ -8,6 +8,7 @@
 //! error has lost its story; the captured output of every program is printed when that happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness fails tests by panicking")]
 
+mod agent;
 mod debian;
 mod http;
 mod jump_host;
@@ -23,6 +24,7 @@ mod sshd;
 mod tools;
 mod wait;
 
+pub use agent::Agent;
 pub use debian::Trixie;
 pub use http::{HttpAnswer, http_get};
 pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit, adit_as, adit_inside};

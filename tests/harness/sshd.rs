@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::member::{KeyType, generate_key};
+use crate::member::{KeyType, Member, generate_key};
 use crate::process::{Running, finish};
 use crate::services::ServiceAddress;
 use crate::tools::require;
@@ -25,6 +25,11 @@ pub struct Sshd {
 impl Sshd {
     /// Starts it; `None` where `ADIT_E2E_SKIP` excuses `sshd`.
     pub fn start() -> Option<Sshd> {
+        Sshd::start_with("")
+    }
+
+    /// The same, with lines of `sshd_config` that count before its own.
+    pub fn start_with(settings: &str) -> Option<Sshd> {
         let program = require("sshd")?;
         let folder = tempfile::tempdir().unwrap();
         let host_key = generate_key(folder.path(), "host", KeyType::Ed25519);
@@ -33,7 +38,7 @@ impl Sshd {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let config = folder.path().join("sshd_config");
         let text = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
+            "{settings}\nListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
              UsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
             host_key.display(),
             folder.path().join("authorized_keys").display()
@@ -66,6 +71,21 @@ impl Sshd {
     /// Starts it again after [`Sshd::kill`], on the same port with the same keys.
     pub fn start_again(&mut self) {
         self.server = launch(&self.program, self.folder.path(), self.port);
+    }
+
+    /// Its host key's fingerprint, as `ssh-keygen -l` shows it.
+    pub fn fingerprint(&self) -> String {
+        Member { name: "host".to_owned(), key: self.folder.path().join("host") }.fingerprint()
+    }
+
+    /// Starts it anew with another host key, as after a new installation.
+    pub fn change_host_key(&mut self) {
+        self.kill();
+        for name in ["host", "host.pub"] {
+            fs::remove_file(self.folder.path().join(name)).unwrap();
+        }
+        generate_key(self.folder.path(), "host", KeyType::Ed25519);
+        self.start_again();
     }
 
     /// `ssh` that logs in here through another address, `port` on `host`.

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::oneoff::arguments as oneoff;
+use crate::{agent, client, completions};
 
 /// Publishes and reaches services that have no public address.
 #[derive(Debug, Parser)]
@@ -28,6 +29,24 @@ pub(crate) enum Role {
     Forward(oneoff::Forward),
     /// Publish a service of this machine at a port of a jump host
     Share(oneoff::Share),
+    /// Run a local agent: saved tunnels that start, heal and are scriptable
+    Agent(agent::arguments::Arguments),
+    /// Save, start, test and watch tunnels of the agent
+    Tunnel(client::tunnel::Arguments),
+    /// Save who logs in, and with what
+    Profile(client::profile::Arguments),
+    /// Save servers that others are reached through
+    Jump(client::jump::Arguments),
+    /// Save hosts with forwards that come and go with the connection
+    Session(client::session::Arguments),
+    /// Save what ~/.ssh/config has: hosts, their forwards and their jumps
+    Import(client::import::Arguments),
+    /// Judge host keys that are not known
+    Host(client::host::Arguments),
+    /// Lock and unlock the agent's passwords and passphrases
+    Secrets(client::secrets::Arguments),
+    /// Print a script with which a shell completes all of this
+    Completions(completions::Arguments),
 }
 
 impl Role {
@@ -37,6 +56,15 @@ impl Role {
             Role::Jumphost(arguments) => arguments.json,
             Role::Forward(arguments) => arguments.way.json,
             Role::Share(arguments) => arguments.way.json,
+            Role::Agent(arguments) => arguments.json,
+            Role::Tunnel(arguments) => arguments.common.json,
+            Role::Profile(arguments) => arguments.common.json,
+            Role::Jump(arguments) => arguments.common.json,
+            Role::Session(arguments) => arguments.common.json,
+            Role::Import(arguments) => arguments.common.json,
+            Role::Host(arguments) => arguments.common.json,
+            Role::Secrets(arguments) => arguments.common.json,
+            Role::Completions(_) => false,
         }
     }
 }

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use adit_jumphost::admin::{ClaimStatement, KeyClaim, KeyClaimStatement, KeyClaimed, sign_command};
 
 use crate::arguments::ClaimArguments;
-use crate::command::{Asker, LARGEST_KEY_FILE, count, expiry, read_key};
+use crate::command::{Asker, LARGEST_KEY_FILE, expiry, read_key};
 use crate::door::Folder;
 use crate::failure::Failure;
+use crate::output::count;
+use crate::shell::{data_flag, quoted_path};
 
 /// Runs the step that is next. `data` is the folder that was named, if one was: the shown commands name it too.
 pub(crate) async fn run(asker: &Asker<'_>, data: Option<&Path>, claim: ClaimArguments) -> Result<(), Failure> {
@@ -23,7 +25,7 @@ pub(crate) async fn run(asker: &Asker<'_>, data: Option<&Path>, claim: ClaimArgu
             path: statement_file.clone(),
             source,
         })?;
-        told.command = sign_command(&quoted(&claim.file.with_extension("")), &quoted(&statement_file));
+        told.command = sign_command(&quoted_path(&claim.file.with_extension("")), &quoted_path(&statement_file));
         return asker.output.answer(&told, |told| next_steps(told, data, &claim, &statement_file));
     };
     let question = KeyClaim {
@@ -41,13 +43,13 @@ pub(crate) async fn run(asker: &Asker<'_>, data: Option<&Path>, claim: ClaimArgu
 fn next_steps(told: &ClaimStatement, data: Option<&Path>, claim: &ClaimArguments, statement_file: &Path) -> String {
     let mut last = "adit jumphost".to_owned();
     if let Some(data) = data {
-        last.push_str(&format!(" --data {}", quoted(data)));
+        last.push_str(&data_flag(data));
     }
-    last.push_str(&format!(" key claim {} {}", told.account, quoted(&claim.file)));
+    last.push_str(&format!(" key claim {} {}", told.account, quoted_path(&claim.file)));
     if claim.statement.is_some() {
-        last.push_str(&format!(" --statement {}", quoted(statement_file)));
+        last.push_str(&format!(" --statement {}", quoted_path(statement_file)));
     }
-    last.push_str(&format!(" --signature {}", quoted(&with_ending(statement_file, ".sig"))));
+    last.push_str(&format!(" --signature {}", quoted_path(&with_ending(statement_file, ".sig"))));
     format!(
         "Another account holds the key {}. Whoever has its private half can move it to {}, within 15 minutes.\n\
          The statement to sign is in {}.\nNext, where the private key is, and then here:\n  {}\n  {last}",
@@ -77,32 +79,4 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
-}
-
-/// A path as a POSIX shell is to read it.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_shown_so_that_it_pastes() {
-        for (path, shown) in [
-            ("/home/a/id_ed25519.pub", "/home/a/id_ed25519.pub"),
-            ("my key.pub", "'my key.pub'"),
-            ("it's", r"'it'\''s'"),
-            ("$(reboot)", "'$(reboot)'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(Path::new(path)), shown);
-        }
-    }
 }

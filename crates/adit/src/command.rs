@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-use adit_core::Printable;
 use adit_jumphost::admin::{
     AccountAdd, AccountChange, AccountList, AccountRemove, AccountView, AuditList, AuditView, KeyAdd, KeyList,
     KeyRemove, KeyView, Kick, Operation, PortList, PortView, SessionList, SessionView,
@@ -17,7 +16,7 @@ use crate::claim;
 use crate::door::{Door, Folder, data_path};
 use crate::failure::Failure;
 use crate::invite;
-use crate::output::{Output, ago, bytes};
+use crate::output::{Output, ago, bytes, count};
 use crate::tier;
 
 /// More than any public key has; what follows in a longer file is not read.
@@ -276,22 +275,18 @@ fn audit_table(output: Output, events: &[AuditView]) -> String {
     output.table(["WHEN", "WHAT", "ACCOUNT", "SESSION", "FROM", "DETAIL"], events.iter().map(row).collect())
 }
 
-/// The fields of an event on one line. What strangers wrote is in them, so all of it is escaped.
+/// The fields of an event on one line.
 fn detail(detail: &Value) -> String {
-    let field = |(name, value): (&String, &Value)| match value {
-        Value::Null => None,
-        Value::String(text) => Some(format!("{name}={}", Printable::from(text.as_str()))),
-        other => Some(format!("{name}={}", Printable::from(other.to_string().as_str()))),
-    };
+    let field = |(name, value): (&String, &Value)| (!value.is_null()).then(|| format!("{name}={}", plain(value)));
     match detail {
         Value::Object(fields) => fields.iter().filter_map(field).collect::<Vec<_>>().join(" "),
-        Value::String(text) => Printable::from(text.as_str()).to_string(),
-        other => Printable::from(other.to_string().as_str()).to_string(),
+        other => plain(other),
     }
 }
 
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+/// Text without its quotes.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -322,9 +317,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_wrote_cannot_act_on_the_terminal() {
-        let shown = detail(&json!({"user": "a\u{1b}[2Jb", "key": null, "port": 22}));
-        assert_eq!(shown, "port=22 user=a\\u{1b}[2Jb");
+    fn the_fields_of_an_event_stand_on_one_line() {
+        assert_eq!(detail(&json!({"user": "a b", "key": null, "ports": [1, 2]})), "ports=[1,2] user=a b");
+        assert_eq!(detail(&json!("as it is")), "as it is");
     }
 
     #[test]

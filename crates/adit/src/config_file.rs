@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use adit_agent::folder;
 use adit_jumphost::RawConfig;
 use serde::Deserialize;
 
+use crate::agent::settings::AgentMap;
 use crate::failure::Failure;
 
 /// The whole file.
@@ -13,6 +15,7 @@ use crate::failure::Failure;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ConfigFile {
     pub(crate) jumphost: RawConfig,
+    pub(crate) agent: AgentMap,
     /// Where it was read from; none if there is none.
     #[serde(skip)]
     pub(crate) path: PathBuf,
@@ -32,6 +35,14 @@ pub(crate) fn load(named: Option<&Path>, variable: impl Fn(&str) -> Option<Strin
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(ConfigFile::default()),
         Err(source) => Err(Failure::ConfigFile { path, source }),
+    }
+}
+
+/// The agent's folder: the one that was named, or the file's, or the usual one.
+pub(crate) fn agent_folder(named: Option<&Path>, file: &ConfigFile) -> Result<PathBuf, Failure> {
+    match named.or(file.agent.data.as_deref()) {
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(folder::default_path(|name| std::env::var(name).ok())?),
     }
 }
 
@@ -76,6 +87,17 @@ mod tests {
         assert_eq!(config.ports.range.to_string(), "20000-20100");
         assert_eq!(config.advertise.as_deref(), Some("jump.example.org"));
         assert!(!config.allow_networks.permits("10.9.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_agent_has_its_own_map() {
+        let file = parse("agent:\n  listen: '[::1]:7071'\n  data: /d\n  host_keys: accept-new\n").unwrap();
+        assert_eq!(agent_folder(None, &file).unwrap(), Path::new("/d"));
+        assert_eq!(agent_folder(Some(Path::new("/e")), &file).unwrap(), Path::new("/e"));
+        assert_eq!(file.jumphost, RawConfig::default());
+        for bad in ["agent:\n  port: 7070\n", "agent:\n  host_keys: never\n", "agent:\n  controller_mode: maybe\n"] {
+            assert!(parse(bad).unwrap_err().contains("line 2"), "{bad}");
+        }
     }
 
     #[test]

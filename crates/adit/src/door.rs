@@ -8,6 +8,7 @@ use adit_api::control::{Client, ConnectError};
 use adit_jumphost::DataDir;
 use adit_jumphost::admin::{Admin, Operation};
 use adit_jumphost::data_dir::{self, DataDirError};
+use adit_net::data_folder::DataFolderError;
 use adit_store::Store;
 use tokio::time::{Instant, sleep};
 
@@ -40,7 +41,11 @@ impl Door {
                 Err(error) => return Err(error.into()),
             }
             match Self::open_alone(path, folder).await {
-                Err(Failure::DataDir(DataDirError::Busy { .. })) if Instant::now() < deadline => sleep(RETRY).await,
+                Err(Failure::DataDir(DataDirError::Folder(DataFolderError::Busy { .. })))
+                    if Instant::now() < deadline =>
+                {
+                    sleep(RETRY).await;
+                }
                 opened => return opened,
             }
         }

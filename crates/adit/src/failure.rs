@@ -1,16 +1,22 @@
 //! The edge: every error ends here, is printed once, and becomes an exit code.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use adit_agent::agent::{AddError, SecretChangeError, StartError as TunnelError};
+use adit_agent::vault::VaultError;
 use adit_api::Failure as Told;
+use adit_api::agent::TokenError;
+use adit_api::agent::client::{AskError, FindError};
 use adit_api::control::{CallError, ConnectError};
+use adit_core::Printable;
 use adit_jumphost::admin::{Fault, FaultKind};
 use adit_jumphost::config::{ConfigError, Origin};
 use adit_jumphost::data_dir::DataDirError;
 use adit_jumphost::{StartError, error_chain};
+use adit_net::data_folder::DataFolderError;
 use adit_ssh::crypto::{KeyTextError, PrivateKeyError};
 use adit_store::{OpenError, StoreError};
 use thiserror::Error;
@@ -21,6 +27,9 @@ use crate::oneoff::AddressError;
 const BAD_CONFIG_FILE: u8 = 78;
 const BAD_INPUT: u8 = 2;
 const FAILED: u8 = 1;
+
+/// What the agent refuses because of how it was asked (RFC 9110 §15.5.1).
+const BAD_REQUEST: u16 = 400;
 
 /// Why `adit` did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -37,10 +46,12 @@ pub(crate) enum Failure {
     },
     #[error("the configuration file {path} is not understood: {reason}")]
     ConfigSyntax { path: PathBuf, reason: String },
-    #[error("ADIT_LOG is {typed:?}, which is no log filter ({reason}); write it like info or adit_jumphost=debug")]
-    LogFilter { typed: String, reason: String },
+    #[error("{place} is {typed:?}, which is no log filter ({reason}); write it like info or adit_jumphost=debug")]
+    LogFilter { place: &'static str, typed: String, reason: String },
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
     #[error(
         "there is no jump host in {path} yet; start one with `adit jumphost`, or name another folder with --data DIR"
     )]
@@ -101,6 +112,53 @@ pub(crate) enum Failure {
     Secret(#[from] SecretChangeError),
     #[error(transparent)]
     Records(#[from] StoreError),
+    #[error("cannot listen on {address} for the agent; choose another with --listen ADDR:PORT")]
+    AgentListen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("cannot read a secret from {path}")]
+    SecretFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("what was typed first and second is not the same; nothing was changed")]
+    TypedDifferently,
+    #[error(transparent)]
+    Find(#[from] FindError),
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("the agent has ended")]
+    AgentEnded,
+    #[error("there is no {kind} “{}”; `{list}` shows what there is", Printable::from(typed.as_str()))]
+    NoSuch { kind: &'static str, typed: String, list: &'static str },
+    #[error("more than one {kind} is called “{}”: name one by its id ({ids})", Printable::from(typed.as_str()))]
+    Ambiguous { kind: &'static str, typed: String, ids: String },
+    #[error("nothing says what to change; `{command} --help` shows what there is")]
+    NothingToChange { command: &'static str },
+    #[error("nothing says how it logs in: give --key FILE, --password, --ssh-agent or --keyboard-interactive")]
+    NoMethod,
+    #[error(
+        "the host key of {host} is not known: it shows {key_type} {shown}. Compare that with the server's own, then give \
+         --accept-host-key {shown}, or use a terminal to be asked"
+    )]
+    UnknownHostKey { host: String, key_type: String, shown: String },
+    #[error("the host key of {host} is {shown}, which is not the accepted one; nothing was remembered")]
+    OtherHostKey { host: String, shown: String },
+    #[error("the host key of {host} was declined; nothing was remembered")]
+    HostKeyDeclined { host: String },
+    /// A trial that was shown up to the stage that failed.
+    #[error("{told}")]
+    Trial { told: Told },
+    /// Of several that were to be started; a sentence of each.
+    #[error("{told}")]
+    SomeFailed { told: String },
     #[error("cannot start")]
     Runtime(#[source] io::Error),
     #[error("cannot write the answer")]
@@ -131,11 +189,12 @@ impl Failure {
         ExitCode::from(exit)
     }
 
-    fn sentence(&self) -> String {
+    /// The error with its causes.
+    pub(crate) fn sentence(&self) -> String {
         match self {
             // These have said their cause already.
             Self::Fault { told, .. } | Self::Call(CallError::Fault { failure: told, .. }) => told.error.clone(),
-            Self::KeyText { .. } | Self::PrivateKey { .. } => self.to_string(),
+            Self::KeyText { .. } | Self::PrivateKey { .. } | Self::Trial { .. } => self.to_string(),
             other => error_chain(other),
         }
     }
@@ -145,6 +204,10 @@ impl Failure {
             Self::ConfigFile { .. } | Self::ConfigSyntax { .. } | Self::SettingInFile { .. } => BAD_CONFIG_FILE,
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
             Self::KeyFile { .. } | Self::ClaimFile { .. } | Self::PrivateKey { .. } => BAD_INPUT,
+            Self::SecretFile { .. } | Self::NothingToChange { .. } | Self::NoMethod | Self::TypedDifferently => {
+                BAD_INPUT
+            }
+            Self::Ask(AskError::Refused { status, .. }) if status.as_u16() == BAD_REQUEST => BAD_INPUT,
             Self::Address(_) | Self::NoUser { .. } | Self::Record(AddError::Invalid(_)) => BAD_INPUT,
             Self::Fault { kind, .. } | Self::Call(CallError::Fault { kind, .. }) => match kind {
                 FaultKind::BadInput => BAD_INPUT,
@@ -161,6 +224,7 @@ impl Failure {
             Self::ConfigFile { .. } | Self::ConfigSyntax { .. } => "bad-config-file",
             Self::LogFilter { .. } => "bad-log-filter",
             Self::DataDir(error) | Self::Start(StartError::DataDir(error)) => data_dir_code(error),
+            Self::DataFolder(error) => data_folder_code(error),
             Self::NoJumpHost { .. } => "no-jump-host",
             Self::Store(_) | Self::Start(StartError::Store(_) | StartError::Directory(_)) => "store-unusable",
             Self::Start(StartError::OidcSecret { .. }) => "unreadable-oidc-secret",
@@ -182,6 +246,25 @@ impl Failure {
             Self::NotConnected { .. } => "not-connected",
             Self::Tunnel(TunnelError::NotBound(_)) => "cannot-listen",
             Self::Tunnel(_) | Self::Record(_) | Self::Secret(_) | Self::Records(_) => "cannot-forward",
+            Self::AgentListen { .. } => "cannot-listen",
+            Self::Token(_) | Self::Find(FindError::Token(_)) => "token-unusable",
+            Self::Vault(VaultError::WrongPassphrase(_)) => "wrong-passphrase",
+            Self::Vault(_) => "secrets-unusable",
+            Self::SecretFile { .. } => "unreadable-secret-file",
+            Self::TypedDifferently => "typed-differently",
+            Self::Find(FindError::NotRunning { .. }) | Self::AgentEnded => "no-agent",
+            Self::Find(_) => "agent-unreachable",
+            Self::Ask(AskError::Refused { failure, .. }) => &failure.code,
+            Self::Ask(AskError::Lost { .. }) => "no-answer",
+            Self::Trial { told } => &told.code,
+            Self::NoSuch { .. } => "not-found",
+            Self::Ambiguous { .. } => "ambiguous-name",
+            Self::NothingToChange { .. } => "nothing-to-change",
+            Self::NoMethod => "no-method",
+            Self::UnknownHostKey { .. } => "unknown-host-key",
+            Self::OtherHostKey { .. } => "other-host-key",
+            Self::HostKeyDeclined { .. } => "host-key-declined",
+            Self::SomeFailed { .. } => "some-failed",
             Self::Runtime(_) => "cannot-start",
             Self::Output(_) => "cannot-write",
         }
@@ -190,8 +273,15 @@ impl Failure {
 
 fn data_dir_code(error: &DataDirError) -> &'static str {
     match error {
-        DataDirError::Busy { .. } => "already-running",
+        DataDirError::Folder(error) => data_folder_code(error),
         DataDirError::BrokenHostKey { .. } => "broken-host-key",
+        DataDirError::MakeHostKey(_) => "data-folder-unusable",
+    }
+}
+
+fn data_folder_code(error: &DataFolderError) -> &'static str {
+    match error {
+        DataFolderError::Busy { .. } => "already-running",
         _ => "data-folder-unusable",
     }
 }

@@ -14,11 +14,16 @@ pub(crate) const SERVER: &str = "info";
 /// Of a command that tells by itself what a person wants to know.
 pub(crate) const COMMAND: &str = "off";
 
-/// Starts logging, as `usual` where ADIT_LOG says nothing. Called once.
+/// Starts logging, as `usual` where ADIT_LOG says nothing: what the configuration file says, or what fits the command. Called once.
 pub(crate) fn start(format: LogFormat, usual: &str) -> Result<(), Failure> {
-    let typed = std::env::var("ADIT_LOG").unwrap_or_else(|_| usual.to_owned());
-    let filter = EnvFilter::try_new(&typed)
-        .map_err(|error| Failure::LogFilter { typed: typed.clone(), reason: error.to_string() })?;
+    let variable = std::env::var("ADIT_LOG").ok();
+    let place = if variable.is_some() { "ADIT_LOG" } else { "`log` in the configuration file" };
+    let typed = variable.unwrap_or_else(|| usual.to_owned());
+    let filter = EnvFilter::try_new(&typed).map_err(|error| Failure::LogFilter {
+        place,
+        typed: typed.clone(),
+        reason: error.to_string(),
+    })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         LogFormat::Text => {

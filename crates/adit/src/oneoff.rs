@@ -11,30 +11,29 @@ mod news;
 mod share;
 mod share_key;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adit_agent::agent::{Agent, AgentSetup, AgentTask, SecretChangeError};
 use adit_agent::credentials::SecretKind;
-use adit_agent::records::Places;
+use adit_agent::folder;
 use adit_agent::vault::{Vault, VaultError};
 use adit_core::{ForwardSpec, LocalListen, Port, Target};
-use adit_jumphost::data_dir::{self, DataDirError};
+use adit_net::data_folder;
 use adit_store::agent::{
     AgentStore, AuthMethod, Forward, ForwardType, HostKeyPolicy, JumpHost, JumpRef, Profile, SettingsChange, Tunnel,
 };
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-pub(crate) use address::AddressError;
+pub(crate) use address::{AddressError, ServerAddress};
 pub(crate) use forward::run as forward;
 pub(crate) use share::run as share;
 
+use crate::config_file;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
-use address::{LocalService, ServerAddress};
+use address::LocalService;
 use arguments::Way;
 use login::Login;
 
@@ -63,11 +62,7 @@ impl OneOff {
         store.change_settings(policy).await?;
         let folder = tempfile::Builder::new().prefix("adit-").tempdir().map_err(Failure::Runtime)?;
         let vault = Vault::at(folder.path());
-        let places = Places {
-            known_hosts: data.join("known_hosts"),
-            other_known_hosts: home().map(|home| home.join(".ssh/known_hosts")).into_iter().collect(),
-            home: home(),
-        };
+        let places = folder::places(data, home());
         let setup = AgentSetup { store, vault: vault.clone(), person: terminal, places };
         let (agent, task) = Agent::start(setup).await?;
         Ok(Self { agent, task, vault, _folder: folder })
@@ -172,7 +167,7 @@ const SSH: Port = match Port::new(22) {
 };
 
 /// The forward as a record. One that the server is to listen for leads to this machine alone.
-fn record(spec: &ForwardSpec) -> Result<Forward, Failure> {
+pub(crate) fn record(spec: &ForwardSpec) -> Result<Forward, Failure> {
     let local = |forward_type, listen: &LocalListen, target: Option<&Target>| Forward {
         forward_type,
         local_port: listen.port.get(),
@@ -204,22 +199,19 @@ fn remote(service: LocalService, address: &str, port: Option<Port>) -> Forward {
 
 /// The agent's data folder, made for its owner alone where it is missing.
 fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        // It stands beside the jump host's.
-        None => data_dir::default_path(|name| std::env::var(name).ok())?.with_file_name("agent"),
-    };
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-    made.map_err(|source| DataDirError::Folder { path: path.clone(), source })?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let file = config_file::load(variable("ADIT_CONFIG").map(PathBuf::from).as_deref(), variable)?;
+    let path = config_file::agent_folder(named, &file)?;
+    data_folder::make(&path)?;
     Ok(path)
 }
 
-fn home() -> Option<PathBuf> {
+pub(crate) fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// Whom ssh(1) logs in as where nobody says: whoever runs it.
-fn login_name() -> Option<String> {
+pub(crate) fn login_name() -> Option<String> {
     let named = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
     named("USER").or_else(|| named("LOGNAME"))
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use adit_core::Printable;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -66,6 +67,13 @@ impl Output {
         if self.colours { format!("{style}{text}{PLAIN}") } else { text.to_owned() }
     }
 
+    /// Names with what they stand for, one per line.
+    pub(crate) fn facts(self, facts: &[(&str, String)]) -> String {
+        let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let lines = facts.iter().map(|(name, value)| format!("  {} {value}", self.dim(&format!("{name:<width$}"))));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// A table with its columns aligned. The last column is not padded, so that a narrow terminal wraps less.
     pub(crate) fn table<const N: usize>(self, heads: [&str; N], rows: Vec<[String; N]>) -> String {
         let mut widths = heads.map(str::len);
@@ -112,6 +120,27 @@ fn distance(millis: i64) -> (String, bool) {
     (text, millis < 0)
 }
 
+/// A time that has passed, in one unit.
+pub(crate) fn span(seconds: u64) -> String {
+    distance(i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX)).0
+}
+
+/// Milliseconds since 1970 as date and time in UTC: `2026-11-21 09:05:00`.
+pub(crate) fn clock(millis: i64) -> String {
+    let seconds = millis.div_euclid(1_000);
+    let (mut days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years of the Gregorian calendar begin in March here, so that a leap day is the last of its year; an era has 400 of them.
+    days += 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
+}
+
 /// A byte count in the largest unit that leaves something before the point.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [(&str, u64); 4] =
@@ -120,6 +149,16 @@ pub(crate) fn bytes(count: u64) -> String {
         Some((unit, size)) => format!("{:.1} {unit}", count as f64 / size as f64),
         None => format!("{count} B"),
     }
+}
+
+/// `1 key`, `2 keys`
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Text of elsewhere on one line: it cannot act on the terminal.
+pub(crate) fn shown(text: &str) -> String {
+    Printable::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -142,6 +181,20 @@ mod tests {
             assert_eq!(distance(millis), (text.to_owned(), false));
         }
         assert_eq!(distance(-120_000), ("2 min".to_owned(), true));
+    }
+
+    #[test]
+    fn the_clock_knows_leap_years() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_709_251_199, "2024-02-29 23:59:59"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+            (-1, "1969-12-31 23:59:59"),
+        ] {
+            assert_eq!(clock(seconds * 1_000), text);
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Running the jump host: what the person who starts it sees, and the story of its stop.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use adit_core::{Port, PortRange};
@@ -15,6 +14,7 @@ use crate::config_file;
 use crate::door::data_path;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::shell;
 use crate::signals::Signals;
 
 /// Builds, runs and drains a jump host; returns when it has stopped.
@@ -82,12 +82,7 @@ fn welcome(output: Output, host: &JumpHost, started: &Started<'_>, folder: &Path
     if let Some(link) = &started.first_administrator {
         lines.push(("first admin", format!("{} (works once, within 24 h)", link.url.as_str())));
     }
-    let mut text = format!("{}\n", output.bold(concat!("adit jump host ", env!("CARGO_PKG_VERSION"))));
-    for (name, value) in lines {
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "  {} {value}", output.dim(&format!("{name:<12}")));
-    }
-    text
+    format!("{}\n{}\n", output.bold(concat!("adit jump host ", env!("CARGO_PKG_VERSION"))), output.facts(&lines))
 }
 
 /// The commands that come next. Where accounts have keys already, that is sharing a service.
@@ -123,14 +118,8 @@ fn data_flag(folder: &Path, arguments: &Jumphost) -> String {
     match (&arguments.data, usual) {
         (None, _) => String::new(),
         (Some(_), Ok(Some(usual))) if usual == folder => String::new(),
-        _ => format!(" --data {}", quoted(&folder.display().to_string())),
+        _ => shell::data_flag(folder),
     }
-}
-
-/// A path as a shell reads it back.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -179,11 +168,5 @@ mod tests {
     #[test]
     fn the_example_asks_for_a_port_that_there_is() {
         assert_eq!((example_port("10000-60000"), example_port("20000-20010")), (10_080, 20_000));
-    }
-
-    #[test]
-    fn a_path_comes_back_from_the_shell_as_it_was() {
-        assert_eq!(quoted("/var/lib/adit"), "/var/lib/adit");
-        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
     }
 }

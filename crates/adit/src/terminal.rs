@@ -1,5 +1,6 @@
 //! Asks the person at the terminal: on standard error, so that standard output stays for answers; heard from standard input.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write as _};
 
 use adit_agent::dial::{Hop, Later, Person};
@@ -50,11 +51,17 @@ impl Terminal {
         line
     }
 
-    async fn confirm(&self, host: &HostName, key: &PublicKey) -> Option<bool> {
+    /// Asks whether a host's key is right. `host` and the others are shown as they are.
+    pub(crate) async fn confirm_key(
+        &self,
+        host: impl Display,
+        key_type: &str,
+        fingerprint: impl Display,
+    ) -> Option<bool> {
         if !Self::is_there() {
             return None;
         }
-        eprintln!("{host} is not known. It shows {} {}", key.key_type(), key.fingerprint());
+        eprintln!("{host} is not known. It shows {key_type} {fingerprint}");
         let mut question = "Is this its host key? (yes/no) ";
         loop {
             let answer = self.ask(question, true).await?;
@@ -83,7 +90,7 @@ impl Terminal {
 
 impl Person for Terminal {
     fn confirm_host_key<'a>(&'a self, host: &'a HostName, key: &'a PublicKey) -> Later<'a, Option<bool>> {
-        Box::pin(self.confirm(host, key))
+        Box::pin(self.confirm_key(host, key.key_type(), key.fingerprint()))
     }
 
     fn answer_prompts<'a>(&'a self, hop: &'a Hop, prompts: &'a Prompts) -> Later<'a, Option<Vec<Zeroizing<String>>>> {

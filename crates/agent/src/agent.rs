@@ -19,14 +19,14 @@ use adit_store::agent::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use crate::supervisor::{Board, SessionStatus, StartError, StopError, StrangeHost, TunnelView};
+pub use crate::supervisor::{Board, JournalEntry, SessionStatus, StartError, StopError, StrangeHost, TunnelView};
 pub use error::{AddError, SecretChangeError, TrialError, TrustError};
 
 use crate::dial::{Desk, Person};
 use crate::known_hosts::{HostKeys, Policy};
 use crate::link::{ConnectionNumber, LiveConnection};
 use crate::records::{Checked, InvalidRecord, Places};
-use crate::supervisor::{Begin, Done, Means, Order, Supervisor, Which};
+use crate::supervisor::{Begin, Done, Journal, Means, Order, Supervisor, Which};
 use crate::vault::Vault;
 
 /// How long goodbyes to servers may take when the agent ends; one that does not listen is not waited for.
@@ -56,6 +56,7 @@ pub struct Agent {
     places: Places,
     orders: mpsc::UnboundedSender<Order>,
     board: watch::Receiver<Board>,
+    journal: Journal,
 }
 
 /// Owns an agent's task: dropping it cuts everything, [`end`](Self::end) says goodbye first.
@@ -87,10 +88,12 @@ impl Agent {
         let desk = Desk { secrets: Arc::new(vault.clone()), person };
         let records = store.snapshot().await?;
         let (orders, taken) = mpsc::unbounded_channel();
-        let means = Means { store: store.clone(), desk: desk.clone(), places: places.clone() };
+        let journal = Journal::default();
+        let means =
+            Means { store: store.clone(), desk: desk.clone(), places: places.clone(), journal: journal.clone() };
         let (supervisor, board) = Supervisor::new(means, records, taken);
         let task = AbortOnDropHandle::new(tokio::spawn(supervisor.run()));
-        let agent = Agent { store, vault, desk, places, orders: orders.clone(), board };
+        let agent = Agent { store, vault, desk, places, orders: orders.clone(), board, journal };
         agent.start_all().await;
         let watch = AbortOnDropHandle::new(tokio::spawn(watch_network(agent.clone())));
         Ok((agent, AgentTask { orders, task, _watch: watch }))
@@ -99,6 +102,10 @@ impl Agent {
     /// The records, to be read. What is to be changed goes through the agent, which follows the change.
     pub fn store(&self) -> &AgentStore {
         &self.store
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// How everything stands; changes are told by the channel. Reading locks the board shortly: look, copy, let go.
@@ -213,6 +220,12 @@ impl Agent {
     pub fn connections(&self, id: &str) -> Option<Vec<LiveConnection>> {
         let traffic = self.board.borrow().tunnels.get(&RecordId::from(id)).map(|tunnel| tunnel.traffic.clone());
         traffic.map(|traffic| traffic.connections())
+    }
+
+    /// What has happened to tunnels after the entry of this number, the oldest first; 0 is before all that is still known. An entry is
+    /// there when the board shows what it tells.
+    pub fn journal(&self, after: u64) -> Vec<JournalEntry> {
+        self.journal.after(after)
     }
 
     /// Cuts one of a tunnel's connections. One that has ended by itself is fine too.

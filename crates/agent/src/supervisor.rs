@@ -6,6 +6,7 @@
 
 mod board;
 mod connections;
+mod journal;
 mod orders;
 mod refresh;
 mod sessions;
@@ -27,6 +28,9 @@ use crate::link::{ForwardError, Link, LinkEvent, LinkEvents};
 use crate::records::{Places, Records};
 pub use board::{Board, SessionStatus, StrangeHost, TunnelView};
 use connections::Connection;
+pub(crate) use journal::Journal;
+pub use journal::JournalEntry;
+use orders::Started;
 pub(crate) use orders::{Begin, Done, Order, Which};
 pub use orders::{StartError, StopError};
 use refresh::{Refreshed, Refreshing};
@@ -85,6 +89,8 @@ pub(crate) struct Means {
     pub(crate) store: AgentStore,
     pub(crate) desk: Desk,
     pub(crate) places: Places,
+    /// What it writes down.
+    pub(crate) journal: Journal,
 }
 
 pub(crate) struct Supervisor {
@@ -97,6 +103,8 @@ pub(crate) struct Supervisor {
     connections: BTreeMap<ConnectionId, Connection>,
     /// Ports on their way to being free, and who waits for that.
     closing: BTreeMap<SocketAddr, Vec<Done>>,
+    /// Who is to hear that a port is bound.
+    bound: Vec<Started>,
     jobs: JoinSet<Fact>,
     orders: mpsc::UnboundedReceiver<Order>,
     board: watch::Sender<Board>,
@@ -123,6 +131,7 @@ impl Supervisor {
             sessions: BTreeMap::new(),
             connections: BTreeMap::new(),
             closing: BTreeMap::new(),
+            bound: Vec::new(),
             jobs: JoinSet::new(),
             orders,
             board,
@@ -215,7 +224,7 @@ impl Supervisor {
             let next = tunnels.find_map(|(id, tunnel)| tunnel.machine.poll_output().map(|wish| (id.clone(), wish)));
             match next {
                 Some((id, wish)) => self.perform(&id, wish),
-                None => return,
+                None => return self.answer_bound(),
             }
         }
     }

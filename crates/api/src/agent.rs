@@ -9,13 +9,17 @@
 //! | `hosts`, `secrets`, `settings` | host keys to be judged, the vault, what holds for all |
 //! | `events`, `metrics` | what changes, and what can be counted |
 //! | `refusal` | which status and code each error has |
+//! | `whereabouts`, [`client`] | how programs of this machine find the agent and ask it |
+//! | [`view`] | what is answered, for those who read it |
 //!
 //! What may be saved and what runs is decided in `adit_agent`. Paths have no prefix: programs that know them from elsewhere go on.
 
+pub mod client;
 mod events;
 mod forward;
 mod gate;
 mod hosts;
+mod import;
 mod jump_hosts;
 mod metrics;
 mod names;
@@ -27,6 +31,7 @@ mod secrets;
 mod sessions;
 mod settings;
 mod tunnels;
+mod whereabouts;
 
 use std::io;
 
@@ -54,6 +59,22 @@ use crate::{Serving, connections, gate as every_gate, rest};
 use refusal::Denied;
 
 pub use gate::{AccessToken, BadToken};
+pub use whereabouts::{Addresses, TokenError, token_of};
+
+/// What the agent answers.
+pub mod view {
+    pub use super::forward::{ForwardView, JumpView};
+    pub use super::hosts::UnknownHost;
+    pub use super::import::{ImportedHost, LeftOutPart, SshHosts};
+    pub use super::jump_hosts::JumpHostView;
+    pub use super::names::{ForwardKind, LoginMethod, UnknownHosts};
+    pub use super::profiles::ProfileView;
+    pub use super::refusal::RecordName;
+    pub use super::running::{LogEntry, RunState, StepView, TrialFailed, TrialView, TunnelState};
+    pub use super::secrets::SecretsView;
+    pub use super::sessions::{SessionForwardView, SessionRecord, SessionRow, SessionState};
+    pub use super::tunnels::{TunnelRecord, TunnelRow};
+}
 
 /// What the answers are made from.
 #[derive(Debug, Clone)]
@@ -135,6 +156,7 @@ fn routes() -> (Router<Door>, utoipa::openapi::OpenApi) {
         .merge(jump_hosts::routes())
         .merge(sessions::routes())
         .merge(hosts::routes())
+        .merge(import::routes())
         .merge(settings::routes())
         .merge(secrets::routes())
         .routes(routes!(events::stream));

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use adit_core::{ForwardKind, ForwardSpec, ParseForwardError, Port};
 use adit_store::agent::HostKeyPolicy;
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
+use serde::Deserialize;
 
 use super::address::{LocalService, ServerAddress};
 use crate::arguments::LogFormat;
@@ -46,6 +47,7 @@ With --json every change is one line on stdout, and an error is one line on stde
 
 #[derive(Debug, Args)]
 #[command(after_help = FORWARD_HELP)]
+#[command(group = ArgGroup::new("forwards").required(true).multiple(true).args(["local", "dynamic", "remote"]))]
 pub(crate) struct Forward {
     #[command(flatten)]
     pub(crate) specs: Specs,
@@ -62,8 +64,8 @@ pub(crate) struct Forward {
     pub(crate) way: Way,
 }
 
+/// Any number of forwards.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 pub(crate) struct Specs {
     /// Listen here; lead to HOST as the server sees it
     #[arg(short = 'L', value_name = "[ADDR:]PORT:HOST:PORT", value_parser = local)]
@@ -131,7 +133,8 @@ pub(crate) struct Way {
     pub(crate) log_format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum HostKeys {
     /// Ask, where there is a terminal; else refuse
     #[default]
@@ -152,15 +155,15 @@ impl From<HostKeys> for HostKeyPolicy {
     }
 }
 
-fn local(typed: &str) -> Result<ForwardSpec, ParseForwardError> {
+pub(crate) fn local(typed: &str) -> Result<ForwardSpec, ParseForwardError> {
     ForwardSpec::parse(ForwardKind::Local, typed)
 }
 
-fn dynamic(typed: &str) -> Result<ForwardSpec, ParseForwardError> {
+pub(crate) fn dynamic(typed: &str) -> Result<ForwardSpec, ParseForwardError> {
     ForwardSpec::parse(ForwardKind::Dynamic, typed)
 }
 
-fn remote(typed: &str) -> Result<ForwardSpec, String> {
+pub(crate) fn remote(typed: &str) -> Result<ForwardSpec, String> {
     let spec = ForwardSpec::parse(ForwardKind::Remote, typed).map_err(|error| error.to_string())?;
     if let ForwardSpec::Remote { target, .. } = &spec {
         // The same rule as for `adit share`, told at once.

@@ -4,17 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use adit_agent::ssh_agent::SshAgent;
-use adit_ssh::crypto::{PrivateKey, PrivateKeyError};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+use crate::private_key;
 use crate::terminal::Terminal;
 
 /// Where keys usually are, the best kind first.
 const USUAL_KEYS: [&str; 3] = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
-
-/// How often a passphrase may be mistyped; ssh(1) allows as many.
-const PASSPHRASE_TRIES: usize = 3;
 
 pub(super) enum Login {
     Key {
@@ -50,30 +47,11 @@ impl Login {
         }
     }
 
-    /// Reads the key, so that a wrong file or a wrong passphrase is told at once.
     pub(super) async fn with_key(path: &Path, terminal: &Terminal) -> Result<Self, Failure> {
-        let unreadable = |source| Failure::KeyFile { path: path.to_owned(), source };
-        let unusable = |source| Failure::PrivateKey { path: path.to_owned(), source };
-        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
-        let name = path.to_str().ok_or_else(|| unreadable(io::Error::other("its name is not UTF-8")))?.to_owned();
-        let mut tries = 0;
-        let passphrase = match PrivateKey::from_openssh(&text) {
-            Ok(_) => None,
-            Err(PrivateKeyError::Encrypted) => loop {
-                let question = format!("Passphrase of {}: ", path.display());
-                let typed = terminal.ask_secret(&question).await.ok_or_else(|| unusable(PrivateKeyError::Encrypted))?;
-                tries += 1;
-                match PrivateKey::from_encrypted(&text, &typed) {
-                    Ok(_) => break Some(typed),
-                    Err(PrivateKeyError::WrongPassphrase) if tries < PASSPHRASE_TRIES => {
-                        eprintln!("It is another one.")
-                    }
-                    Err(error) => return Err(unusable(error)),
-                }
-            },
-            Err(error) => return Err(unusable(error)),
-        };
-        Ok(Self::Key { path: name, passphrase })
+        let passphrase = private_key::passphrase_of(path, None, terminal).await?;
+        let unreadable = || io::Error::other("its name is not UTF-8");
+        let name = path.to_str().ok_or_else(|| Failure::KeyFile { path: path.to_owned(), source: unreadable() })?;
+        Ok(Self::Key { path: name.to_owned(), passphrase })
     }
 
     pub(super) async fn ask_password(server: &str, terminal: &Terminal) -> Result<Self, Failure> {

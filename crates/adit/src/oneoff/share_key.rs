@@ -1,10 +1,10 @@
 //! The key of `adit share`: made once, kept for its owner alone, and shown to whoever has to let it in.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use adit_net::data_folder;
 use adit_ssh::crypto::{PrivateKey, PublicKey};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -23,28 +23,13 @@ pub(super) fn make_if_missing(path: &Path) -> Result<bool, Failure> {
     let failed = |source| Failure::MakeKey { path: path.to_owned(), source };
     let key = PrivateKey::generate_ed25519().map_err(|error| failed(io::Error::other(error)))?;
     let text: Zeroizing<String> = key.to_openssh(COMMENT).map_err(|error| failed(io::Error::other(error)))?;
-    write(path, text.as_bytes()).map_err(failed)?;
+    data_folder::write_once(path, text.as_bytes()).map_err(failed)?;
     let public = format!("{}\n", key.public_key().to_text(COMMENT));
     // It can be made again from the key, so a folder that does not take it is no reason to stop.
     if let Err(error) = fs::write(public_path(path), public) {
         tracing::warn!(%error, "cannot write the public key beside the private one");
     }
     Ok(true)
-}
-
-/// Beside its place first and then linked into it: a crash leaves no half of a key, and a key that appeared meanwhile stays.
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = file.write_all(text).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&draft, path));
-    // A draft that stays hides no error that matters more.
-    let _ = fs::remove_file(&draft);
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        written => written,
-    }
 }
 
 fn public_path(path: &Path) -> PathBuf {

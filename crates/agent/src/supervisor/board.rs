@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use adit_core::{ForwardSpec, LoopbackAddress, RecordId, Setback, TunnelStatus};
 use adit_ssh::crypto::PublicKey;
 
-use crate::known_hosts::HostName;
+use crate::dial::{DialError, DialFailure};
+use crate::known_hosts::{HostKeyError, HostName};
 use crate::link::Traffic;
 
 /// The agent as it stands. Counters go on by themselves, in each tunnel's [`Traffic`]; everything else is as it was when the board
@@ -111,4 +112,16 @@ pub struct StrangeHost {
     pub host: HostName,
     /// The key it showed, and proved to hold.
     pub key: PublicKey,
+}
+
+impl StrangeHost {
+    /// Because of whom a login failed, if that is why.
+    pub(crate) fn of(error: &DialError) -> Option<Self> {
+        match &*error.why {
+            DialFailure::HostKey(HostKeyError::Unknown { host, key, .. }) => {
+                Some(Self { host: host.clone(), key: key.clone() })
+            }
+            _ => None,
+        }
+    }
 }

@@ -8,8 +8,7 @@ use adit_core::{ConnectionId, ConnectionKey, LoginFailure, LossReason, PoolWish,
 use tokio::task::AbortHandle;
 
 use super::{Fact, Member, StrangeHost, Supervisor};
-use crate::dial::{self, DialError, DialFailure, Hop, Way};
-use crate::known_hosts::HostKeyError;
+use crate::dial::{self, DialError, Hop, Way};
 use crate::link::{Link, LinkEvent, LinkEvents};
 
 /// A connection, from the wish for a login to its end.
@@ -131,7 +130,9 @@ impl Supervisor {
             }
             Err(error) => {
                 self.connections.remove(&connection);
-                self.note_stranger(&error);
+                if let Some(stranger) = StrangeHost::of(&error) {
+                    self.note_stranger(stranger);
+                }
                 self.pool.handle_login_failed(connection, &LoginFailure::from(&error));
                 self.settle();
                 self.pool.handle_release(&Member::Carried(connection));
@@ -173,13 +174,10 @@ impl Supervisor {
     }
 
     /// Somebody can say whether the key is right, once it is to be seen.
-    fn note_stranger(&self, error: &DialError) {
-        if let DialFailure::HostKey(HostKeyError::Unknown { host, key, .. }) = &*error.why {
-            let stranger = StrangeHost { host: host.clone(), key: key.clone() };
-            self.board.send_modify(|board| {
-                board.strange_hosts.retain(|other| other.host != stranger.host);
-                board.strange_hosts.push(stranger);
-            });
-        }
+    pub(super) fn note_stranger(&self, stranger: StrangeHost) {
+        self.board.send_modify(|board| {
+            board.strange_hosts.retain(|other| other.host != stranger.host);
+            board.strange_hosts.push(stranger);
+        });
     }
 }

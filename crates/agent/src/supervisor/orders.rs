@@ -8,8 +8,8 @@ use adit_store::StoreError;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Supervisor;
 use super::refresh::Refreshed;
+use super::{StrangeHost, Supervisor};
 use crate::dial::Hop;
 use crate::known_hosts::HostName;
 use crate::link::ConnectionNumber;
@@ -62,6 +62,11 @@ pub(crate) enum Order {
     },
     /// The machine woke up, or its network changed.
     Disturb,
+    /// Somebody beside the supervisor met it.
+    NoteStranger {
+        stranger: StrangeHost,
+        noted: oneshot::Sender<()>,
+    },
     /// Somebody has judged its key.
     ForgetStranger(HostName),
     /// End everything; the loop ends when all of it has.
@@ -195,6 +200,11 @@ impl Supervisor {
                 }
             }
             Order::ShowWay { tunnel, answer } => drop(answer.send(self.show_way(&tunnel))),
+            Order::NoteStranger { stranger, noted } => {
+                self.note_stranger(stranger);
+                // Who does not wait any more need not know.
+                let _ = noted.send(());
+            }
             Order::Disturb => self.handle_disturbance(),
             Order::ForgetStranger(host) => {
                 self.board.send_modify(|board| board.strange_hosts.retain(|stranger| stranger.host != host));

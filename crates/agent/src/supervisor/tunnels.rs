@@ -127,6 +127,11 @@ impl Supervisor {
         }
     }
 
+    /// Whoever waits to hear that a port is bound hears it when nothing is left to be done, so that the board says so too.
+    pub(super) fn answer_bound(&mut self) {
+        answer_all(std::mem::take(&mut self.bound), &Ok(()));
+    }
+
     /// Stops a tunnel. `done` is held until its port is free.
     pub(super) fn stop(&mut self, id: &RecordId, done: Option<&Done>) {
         self.tell(id, adit_core::Tunnel::handle_stop);
@@ -166,6 +171,7 @@ impl Supervisor {
                     Some(why) => tracing::warn!(tunnel = %id, name = %tunnel.plan.name, status = status.name(), %why),
                     None => tracing::info!(tunnel = %id, name = %tunnel.plan.name, status = status.name()),
                 }
+                self.means.journal.write_status(id, &tunnel.plan.name, &status);
                 self.publish(id);
             }
         }
@@ -192,7 +198,7 @@ impl Supervisor {
                 tunnel.listener = Some(listener);
                 tunnel.binding = None;
                 tunnel.machine.handle_bound(attempt);
-                tunnel.answer_starters(&Ok(()));
+                self.bound.append(&mut tunnel.starters);
             }
             Err(error) => {
                 let (tunnel, run) = (id.clone(), tunnel.run);
@@ -323,6 +329,7 @@ impl Supervisor {
         tracing::info!(name = %tunnel.plan.name, "a connection was not made: {text}");
         // A target that refuses a thousand times is news once.
         if tunnel.last_refusal.as_ref() != Some(&text) {
+            self.means.journal.write_refusal(id, &tunnel.plan.name, &tunnel.machine.status(), &text);
             tunnel.last_refusal = Some(text);
             let id = id.clone();
             self.publish(&id);

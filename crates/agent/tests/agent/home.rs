@@ -1,6 +1,6 @@
 //! A person's agent: a folder with its files, and how everything in it stands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adit_agent::agent::{Agent, AgentSetup, AgentTask, TunnelView};
@@ -56,6 +56,10 @@ impl Home {
     /// The same files, another process.
     pub(crate) async fn restart(self) -> Home {
         Self::open(self.end().await).await
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn known_hosts(&self) -> PathBuf {

@@ -15,6 +15,7 @@
 //! | `traffic` | what tunnels carry, and who does not hold up whom |
 //! | `sessions` | tunnels that come and go with a session |
 //! | `following` | records that change while tunnels run, and restarts |
+//! | `ssh_config` | what is imported from OpenSSH's configuration |
 //! | `secrets` | what profiles keep in the vault |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
@@ -35,5 +36,6 @@ mod ports;
 mod secrets;
 mod services;
 mod sessions;
+mod ssh_config;
 mod sshd;
 mod traffic;

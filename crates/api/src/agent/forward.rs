@@ -2,7 +2,7 @@
 
 use adit_core::{ForwardSpec, LoopbackAddress, Port};
 use adit_store::agent::{Forward, JumpRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::names::ForwardKind;
@@ -13,17 +13,18 @@ pub(super) fn loopback() -> String {
 }
 
 /// A forward.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ForwardView {
-    forward_type: ForwardKind,
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ForwardView {
+    /// Which way it goes.
+    pub forward_type: ForwardKind,
     /// Where it listens on this machine; of a remote forward, what it leads to.
-    local_port: u16,
+    pub local_port: u16,
     /// The address that goes with `local_port`.
-    bind_address: String,
+    pub bind_address: String,
     /// Of a local forward, what it leads to; of a remote one, where the server listens: `localhost` if null, everywhere if `*`.
-    remote_host: Option<String>,
+    pub remote_host: Option<String>,
     /// Of a local forward, what it leads to; of a remote one, where the server listens, which chooses if this is null or 0.
-    remote_port: Option<u16>,
+    pub remote_port: Option<u16>,
 }
 
 impl From<Forward> for ForwardView {
@@ -55,10 +56,12 @@ impl From<&ForwardSpec> for ForwardView {
 }
 
 /// The jump on the way to a server: one of the two at most. Both null: the profile's.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct JumpView {
-    jump_host_id: Option<String>,
-    jump_session_id: Option<String>,
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct JumpView {
+    /// The jump host.
+    pub jump_host_id: Option<String>,
+    /// The session whose host it is.
+    pub jump_session_id: Option<String>,
 }
 
 impl From<Option<JumpRef>> for JumpView {

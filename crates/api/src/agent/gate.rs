@@ -38,6 +38,15 @@ impl AccessToken {
         fits.then(|| Self(Arc::new(Zeroizing::new(text.to_owned())))).ok_or(BadToken)
     }
 
+    /// What a request that brings it says (RFC 6750 §2.1).
+    pub(super) fn bearer(&self) -> HeaderValue {
+        // What a token may be made of may stand in a header.
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", self.0.as_str())).unwrap_or(HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+
     /// Whether the head of a request brings it (RFC 6750 §2.1). How long that takes tells at most its length.
     fn is_in(&self, headers: &HeaderMap) -> bool {
         let brought = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();

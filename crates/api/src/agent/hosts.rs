@@ -1,5 +1,7 @@
 //! Host keys that nobody has judged yet.
 
+use std::borrow::Cow;
+
 use adit_agent::agent::StrangeHost;
 use axum::Json;
 use axum::extract::State;
@@ -18,20 +20,21 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
 }
 
 /// A host because of whose key a login failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct UnknownHost {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnknownHost {
     /// As `known_hosts` writes it: `[host]:port`, unless the port is 22.
-    host: String,
-    key_type: &'static str,
+    pub host: String,
+    /// The type of the key it showed.
+    pub key_type: Cow<'static, str>,
     /// As `ssh-keygen -l` shows it.
-    fingerprint: String,
+    pub fingerprint: String,
 }
 
 impl UnknownHost {
     pub(super) fn all(hosts: &[StrangeHost]) -> Vec<Self> {
         let one = |StrangeHost { host, key }: &StrangeHost| Self {
             host: host.as_str().to_owned(),
-            key_type: key.key_type(),
+            key_type: key.key_type().into(),
             fingerprint: key.fingerprint().to_string(),
         };
         hosts.iter().map(one).collect()

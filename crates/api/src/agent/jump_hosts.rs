@@ -67,16 +67,24 @@ impl From<JumpHostPatch> for JumpHostChange {
 }
 
 /// A jump host as it is saved.
-#[derive(Debug, Serialize, ToSchema)]
-struct JumpHostView {
-    id: String,
-    name: String,
-    host: String,
-    port: u16,
-    profile_id: String,
-    enabled: bool,
-    created_at: i64,
-    updated_at: i64,
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct JumpHostView {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// The server: a name or an address.
+    pub host: String,
+    /// The server's SSH port.
+    pub port: u16,
+    /// Who logs in there.
+    pub profile_id: String,
+    /// It may be used.
+    pub enabled: bool,
+    /// When it was saved.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
 }
 
 impl From<Saved<JumpHost>> for JumpHostView {

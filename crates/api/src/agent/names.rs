@@ -9,7 +9,7 @@ macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident of $stored:ident { $($(#[$of:meta])* $choice:ident = $text:literal,)+ })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-        pub(super) enum $name { $($(#[$of])* #[serde(rename = $text)] $choice,)+ }
+        pub enum $name { $($(#[$of])* #[serde(rename = $text)] $choice,)+ }
 
         impl From<$stored> for $name {
             fn from(stored: $stored) -> Self {

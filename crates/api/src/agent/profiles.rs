@@ -159,23 +159,33 @@ impl Secrets {
 }
 
 /// A profile as it is saved.
-#[derive(Debug, Serialize, ToSchema)]
-struct ProfileView {
-    id: String,
-    name: String,
-    username: String,
-    auth_method: LoginMethod,
-    key_path: Option<String>,
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProfileView {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Who logs in.
+    pub username: String,
+    /// How.
+    pub auth_method: LoginMethod,
+    /// Where the private key lies.
+    pub key_path: Option<String>,
     /// Whether a password is kept for it.
-    has_password: bool,
+    pub has_password: bool,
     /// Whether a passphrase is kept for its key.
-    has_passphrase: bool,
-    legacy_algorithms: bool,
+    pub has_passphrase: bool,
+    /// Old algorithms are offered too.
+    pub legacy_algorithms: bool,
+    /// What is on the way.
     #[serde(flatten)]
-    jump: JumpView,
-    enabled: bool,
-    created_at: i64,
-    updated_at: i64,
+    pub jump: JumpView,
+    /// It may be used.
+    pub enabled: bool,
+    /// When it was saved.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
 }
 
 impl From<Saved<Profile>> for ProfileView {

@@ -1,6 +1,6 @@
 //! What a request to the agent brings along.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -33,6 +33,20 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Denied> {
         let Named(name) = Named::from_request_parts(parts, state).await?;
         Ok(Self(name))
+    }
+}
+
+/// The query, refused with the agent's codes.
+#[derive(Debug)]
+pub(super) struct Sought<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Sought<T> {
+    type Rejection = Denied;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Denied> {
+        let told = "the query has a part that cannot be read; /openapi.json says what it may have";
+        let Query(filter) = Query::from_request_parts(parts, state).await.map_err(|_| Denied::invalid(told))?;
+        Ok(Self(filter))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Which status and code each error of the agent has. Whoever asks has shown the token and is the owner, so they hear the whole
 //! cause, also of what failed on our side.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use adit_agent::agent::{AddError, SecretChangeError, StartError, StopError, TrustError};
 use adit_agent::records::InvalidRecord;
+use adit_agent::ssh_config::ImportError;
 use adit_agent::vault::VaultError;
 use adit_jumphost::error_chain;
 use adit_store::StoreError;
@@ -12,7 +14,7 @@ use adit_store::agent::{AddRecordError, BothJumps, ChangeRecordError, RecordRef,
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::running::TrialFailed;
@@ -37,16 +39,24 @@ pub(super) struct InUse {
     #[serde(flatten)]
     failure: Failure,
     /// Who needs it.
-    users: Vec<User>,
+    users: Vec<RecordName>,
 }
 
-/// A record that needs another.
-#[derive(Debug, Serialize, ToSchema)]
-struct User {
+/// A record as others speak of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecordName {
     /// `profile`, `jump host`, `session` or `tunnel`.
-    kind: &'static str,
-    id: String,
-    name: String,
+    pub kind: Cow<'static, str>,
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+}
+
+impl From<RecordRef> for RecordName {
+    fn from(RecordRef { kind, id, name }: RecordRef) -> Self {
+        Self { kind: kind.name().into(), id, name }
+    }
 }
 
 impl Denied {
@@ -147,9 +157,8 @@ impl From<RemoveRecordError> for Denied {
         match error {
             RemoveRecordError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, told),
             RemoveRecordError::InUse { users, .. } => {
-                let users = users.into_iter().map(|RecordRef { kind, id, name }| User { kind: kind.name(), id, name });
                 let failure = Failure::new(told, code_of(StatusCode::CONFLICT));
-                Self::InUse(Box::new(InUse { failure, users: users.collect() }))
+                Self::InUse(Box::new(InUse { failure, users: users.into_iter().map(RecordName::from).collect() }))
             }
             RemoveRecordError::Store(error) => error.into(),
         }
@@ -190,6 +199,16 @@ impl From<TrustError> for Denied {
         match error {
             TrustError::NotShown => Self::new(StatusCode::NOT_FOUND, error.to_string()),
             TrustError::HostKey(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ImportError> for Denied {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::NoConfiguration(_) => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+            ImportError::NoSsh => Self::new(StatusCode::CONFLICT, error.to_string()),
+            ImportError::Unreadable(..) | ImportError::Ssh(_) | ImportError::Store(_) => Self::internal(&error),
         }
     }
 }

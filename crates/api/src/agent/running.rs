@@ -1,8 +1,9 @@
 //! Tunnels at work: how they stand, start and stop, what they carry, and a trial of their way.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use adit_agent::agent::{Board, TrialError, TunnelView as Shown};
+use adit_agent::agent::{Board, JournalEntry, TrialError, TunnelView as Shown};
 use adit_agent::credentials::{CredentialError, SecretError};
 use adit_agent::dial::{DialError, DialFailure, Stage, Step};
 use adit_agent::link::{ConnectionNumber, LiveConnection};
@@ -13,19 +14,20 @@ use adit_store::agent::RecordKind;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Door;
-use super::question::At;
+use super::question::{At, Sought};
 use super::refusal::Denied;
 use crate::failure::Failure;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
     OpenApiRouter::new()
         .routes(routes!(status))
+        .routes(routes!(log))
         .routes(routes!(start_all))
         .routes(routes!(stop_all))
         .routes(routes!(start))
@@ -37,34 +39,34 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
 }
 
 /// How a tunnel stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct RunState {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunState {
     /// `disconnected`, `connecting`, `connected`, `reconnecting` or `failed`.
-    status: &'static str,
+    pub status: Cow<'static, str>,
     /// For how long it has been connected; 0 while it is not.
-    uptime_secs: u64,
+    pub uptime_secs: u64,
     /// Bytes into SSH connections since the agent started.
-    bytes_tx: u64,
+    pub bytes_tx: u64,
     /// Bytes out of SSH connections since the agent started.
-    bytes_rx: u64,
+    pub bytes_rx: u64,
     /// What went wrong, as long as it matters.
-    last_error: Option<String>,
+    pub last_error: Option<String>,
     /// Which retry is waited for or under way; 0 where none is.
-    retry_count: u32,
+    pub retry_count: u32,
 }
 
 /// Of a tunnel that the agent has not yet looked at.
 impl Default for RunState {
     fn default() -> Self {
         let status = adit_core::TunnelStatus::Disconnected.name();
-        Self { status, uptime_secs: 0, bytes_tx: 0, bytes_rx: 0, last_error: None, retry_count: 0 }
+        Self { status: status.into(), uptime_secs: 0, bytes_tx: 0, bytes_rx: 0, last_error: None, retry_count: 0 }
     }
 }
 
 impl From<&Shown> for RunState {
     fn from(shown: &Shown) -> Self {
         Self {
-            status: shown.status.name(),
+            status: shown.status.name().into(),
             uptime_secs: shown.uptime().as_secs(),
             bytes_tx: shown.traffic.bytes_tx(),
             bytes_rx: shown.traffic.bytes_rx(),
@@ -75,11 +77,13 @@ impl From<&Shown> for RunState {
 }
 
 /// How a tunnel stands, and which one it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct TunnelState {
-    id: String,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TunnelState {
+    /// Its id.
+    pub id: String,
+    /// How it stands.
     #[serde(flatten)]
-    state: RunState,
+    pub state: RunState,
 }
 
 impl TunnelState {
@@ -156,34 +160,87 @@ async fn reconnect(State(door): State<Door>, At(id): At<String>) -> Result<Json<
     one(&door, &id)
 }
 
+// ── log ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Something that happened to a tunnel.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogEntry {
+    /// Counts up from 1 since the agent started.
+    pub number: u64,
+    /// When.
+    pub at: i64,
+    /// Whose.
+    pub tunnel_id: String,
+    /// What people called the tunnel then.
+    pub name: String,
+    /// Its status from then on.
+    pub status: Cow<'static, str>,
+    /// What went wrong, if something did. A connection that did not reach its target does not change the status.
+    pub error: Option<String>,
+}
+
+impl From<JournalEntry> for LogEntry {
+    fn from(entry: JournalEntry) -> Self {
+        Self {
+            number: entry.number,
+            at: millis(entry.at),
+            tunnel_id: entry.tunnel.to_string(),
+            name: entry.name.to_string(),
+            status: entry.status.into(),
+            error: entry.error.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// What of the log is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct LogFilter {
+    /// Entries after this number; without it, all that are still known.
+    #[serde(default)]
+    #[param(default = 0)]
+    after: u64,
+}
+
+/// What has happened to all tunnels lately, the oldest first.
+#[utoipa::path(
+    get, path = "/tunnels/log", tag = "tunnels", params(LogFilter), responses((status = 200, body = [LogEntry]))
+)]
+async fn log(State(door): State<Door>, Sought(LogFilter { after }): Sought<LogFilter>) -> Json<Vec<LogEntry>> {
+    Json(door.agent.journal(after).into_iter().map(LogEntry::from).collect())
+}
+
 // ── trial ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A stage of a tunnel's way.
-#[derive(Debug, Serialize, ToSchema)]
-struct StepView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepView {
     /// Whose: `user@host:port`.
-    hop: String,
+    pub hop: String,
     /// `credentials`, `resolve`, `connect`, `host_key`, `login` or `target`.
-    stage: &'static str,
-    took_ms: u64,
+    pub stage: Cow<'static, str>,
+    /// How long it took.
+    pub took_ms: u64,
 }
 
 /// A tunnel's way is free.
-#[derive(Debug, Serialize, ToSchema)]
-struct TrialView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TrialView {
     /// The stages, in their order.
-    steps: Vec<StepView>,
+    pub steps: Vec<StepView>,
 }
 
 /// A tunnel's way is not free.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TrialFailed {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TrialFailed {
+    /// Why.
     #[serde(flatten)]
-    failure: Failure,
+    pub failure: Failure,
     /// The stages that are through.
-    steps: Vec<StepView>,
+    pub steps: Vec<StepView>,
     /// The one that is not.
-    failed: StepView,
+    pub failed: StepView,
 }
 
 impl StepView {
@@ -196,7 +253,7 @@ impl StepView {
             Stage::Login => "login",
             Stage::Target => "target",
         };
-        Self { hop: hop.to_owned(), stage, took_ms: took.as_millis().try_into().unwrap_or(u64::MAX) }
+        Self { hop: hop.to_owned(), stage: stage.into(), took_ms: took.as_millis().try_into().unwrap_or(u64::MAX) }
     }
 }
 

@@ -17,10 +17,10 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
 }
 
 /// How the secrets are kept.
-#[derive(Debug, Serialize, ToSchema)]
-struct SecretsView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SecretsView {
     /// Whether somebody has to unlock them before a tunnel can use them.
-    locked: bool,
+    pub locked: bool,
 }
 
 /// Opens the vault.

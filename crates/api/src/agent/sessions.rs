@@ -1,5 +1,6 @@
 //! Sessions: hosts with forwards that come and go with the connection.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use adit_agent::agent::SessionStatus;
@@ -144,27 +145,39 @@ impl From<SessionPatch> for SessionChange {
 }
 
 /// A session as it is saved.
-#[derive(Debug, Serialize, ToSchema)]
-struct SessionRecord {
-    id: String,
-    name: String,
-    host: String,
-    port: u16,
-    profile_id: String,
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionRecord {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// The server: a name or an address.
+    pub host: String,
+    /// The server's SSH port.
+    pub port: u16,
+    /// Who logs in there.
+    pub profile_id: String,
+    /// What is on the way.
     #[serde(flatten)]
-    jump: JumpView,
-    forwards: Vec<SessionForwardView>,
-    enabled: bool,
-    created_at: i64,
-    updated_at: i64,
+    pub jump: JumpView,
+    /// What is forwarded while it is connected.
+    pub forwards: Vec<SessionForwardView>,
+    /// It may be used.
+    pub enabled: bool,
+    /// When it was saved.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
 }
 
 /// A forward of a session as it is saved.
-#[derive(Debug, Serialize, ToSchema)]
-struct SessionForwardView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionForwardView {
+    /// What it forwards.
     #[serde(flatten)]
-    forward: ForwardView,
-    enabled: bool,
+    pub forward: ForwardView,
+    /// It may be used.
+    pub enabled: bool,
 }
 
 impl From<Saved<Session>> for SessionRecord {
@@ -188,14 +201,14 @@ impl From<Saved<Session>> for SessionRecord {
 }
 
 /// How a session stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct SessionState {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionState {
     /// `disconnected`, `connecting`, `connected` or `failed`.
-    status: &'static str,
+    pub status: Cow<'static, str>,
     /// For how long it has been connected; 0 while it is not.
-    uptime_secs: u64,
+    pub uptime_secs: u64,
     /// What went wrong.
-    last_error: Option<String>,
+    pub last_error: Option<String>,
 }
 
 /// `None` is a session that nobody has connected.
@@ -209,7 +222,7 @@ impl From<Option<&SessionStatus>> for SessionState {
             Some(SessionStatus::Failed { last_error }) => Some(last_error.to_string()),
             _ => None,
         };
-        Self { status: status.map_or("disconnected", SessionStatus::name), uptime_secs, last_error }
+        Self { status: status.map_or("disconnected", SessionStatus::name).into(), uptime_secs, last_error }
     }
 }
 
@@ -221,12 +234,14 @@ impl SessionState {
 }
 
 /// A session, and how it stands.
-#[derive(Debug, Serialize, ToSchema)]
-struct SessionRow {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionRow {
+    /// What is saved.
     #[serde(flatten)]
-    record: SessionRecord,
+    pub record: SessionRecord,
+    /// How it stands.
     #[serde(flatten)]
-    state: SessionState,
+    pub state: SessionState,
 }
 
 fn row(door: &Door, saved: Saved<Session>) -> SessionRow {

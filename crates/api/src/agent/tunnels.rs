@@ -172,41 +172,55 @@ impl From<TunnelPatch> for TunnelChange {
 }
 
 /// A tunnel as it is saved.
-#[derive(Debug, Serialize, ToSchema)]
-struct TunnelRecord {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TunnelRecord {
     /// Of one that belongs to a session it begins `session:`.
-    id: String,
-    name: String,
-    host: String,
-    port: u16,
-    profile_id: String,
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// The server: a name or an address.
+    pub host: String,
+    /// The server's SSH port.
+    pub port: u16,
+    /// Who logs in there.
+    pub profile_id: String,
+    /// What is on the way.
     #[serde(flatten)]
-    jump: JumpView,
+    pub jump: JumpView,
+    /// What it forwards.
     #[serde(flatten)]
-    forward: ForwardView,
-    auto_start: bool,
-    auto_reconnect: bool,
-    max_retries: u32,
-    enabled: bool,
-    created_at: i64,
-    updated_at: i64,
+    pub forward: ForwardView,
+    /// It starts with the agent.
+    pub auto_start: bool,
+    /// It is made again when it is lost.
+    pub auto_reconnect: bool,
+    /// How often in a row; 0 is without end.
+    pub max_retries: u32,
+    /// It may be used.
+    pub enabled: bool,
+    /// When it was saved.
+    pub created_at: i64,
+    /// When it was last changed.
+    pub updated_at: i64,
 }
 
 /// A tunnel, and how it stands.
-#[derive(Debug, Serialize, ToSchema)]
-struct TunnelRow {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TunnelRow {
+    /// What is saved.
     #[serde(flatten)]
-    record: TunnelRecord,
+    pub record: TunnelRecord,
+    /// How it stands.
     #[serde(flatten)]
-    state: RunState,
+    pub state: RunState,
     /// Its short form: `L :8080 → intranet:80`.
-    spec: Option<String>,
+    pub spec: Option<String>,
     /// Whose it is, where it comes and goes with a session.
-    session_id: Option<String>,
+    pub session_id: Option<String>,
     /// Where the server listens, while a remote forward is connected.
-    listening_port: Option<u16>,
+    pub listening_port: Option<u16>,
     /// Why the last connection that did not reach its target did not. That is no fault of the tunnel.
-    last_refusal: Option<String>,
+    pub last_refusal: Option<String>,
 }
 
 impl From<Saved<Tunnel>> for TunnelRecord {

@@ -8,10 +8,12 @@
 //! | `refusals` | what may not be saved |
 //! | `profiles` | secrets that go in and never come out |
 //! | `running` | tunnels that start and stop without a server that answers |
+//! | `import` | records from an ssh_config |
 //! | `live` | tunnels and sessions with a server that does: a jump host |
 
 mod gate;
 mod home;
+mod import;
 mod live;
 mod profiles;
 mod records;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use adit_core::RecordId;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -58,6 +59,22 @@ async fn a_tunnel_starts_once_and_stops_for_good() {
     assert_eq!((stopped.status, stopped.json()["status"].as_str()), (200, Some("disconnected")));
     TcpListener::bind(("127.0.0.1", local_port)).await.expect("the port is free when stop answers");
     assert_eq!(home.order(&format!("/tunnels/{id}/stop")).await.status, 200, "a second stop finds it stopped");
+}
+
+/// The port of a start is bound a moment before the board says so; the answer waits for both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_was_answered_is_to_be_seen() {
+    let home = Home::new().await;
+    let profile = home.profile().await;
+    let ((_server, server), local_port) = (silent().await, free_port().await);
+    let id = tunnel(&home, &profile, server, local_port).await;
+    let agent = home.agent();
+    for _ in 0..300 {
+        agent.start_tunnel(&id).await.unwrap();
+        let status = agent.board().borrow().tunnels[&RecordId::from(&*id)].status.name();
+        assert_eq!(status, "connecting");
+        agent.stop(&id).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -123,6 +140,28 @@ async fn all_start_and_all_stop() {
     home.becomes("/tunnels/status", |all| statuses(all) == (json!("connecting"), json!("disconnected"))).await;
     let stopped = home.order("/tunnels/stop-all").await.json();
     assert_eq!(statuses(&stopped), (json!("disconnected"), json!("disconnected")));
+}
+
+#[tokio::test]
+async fn the_log_tells_what_happened_and_goes_on_where_a_reader_left_it() {
+    let home = Home::new().await;
+    let profile = home.profile().await;
+    let ((_server, server), local_port) = (silent().await, free_port().await);
+    assert_eq!(home.get("/tunnels/log").await, json!([]));
+    let id = tunnel(&home, &profile, server, local_port).await;
+    home.order(&format!("/tunnels/{id}/start")).await;
+    let log = home.get("/tunnels/log").await;
+    assert_eq!(names(&log[0]), ["at", "error", "name", "number", "status", "tunnel_id"]);
+    assert_eq!(
+        (&log[0]["tunnel_id"], &log[0]["status"], &log[0]["error"]),
+        (&json!(id), &json!("connecting"), &Value::Null)
+    );
+    home.order(&format!("/tunnels/{id}/stop")).await;
+    let news = home.get(&format!("/tunnels/log?after={}", log[0]["number"])).await;
+    assert_eq!((news.as_array().unwrap().len(), &news[0]["status"]), (1, &json!("disconnected")), "{news}");
+    for query in ["after=never", "before=3"] {
+        assert_eq!(refused(&home.ask("GET", &format!("/tunnels/log?{query}"), None).await).0, 400, "{query}");
+    }
 }
 
 #[tokio::test]

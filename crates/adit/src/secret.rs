@@ -1,0 +1,63 @@
+//! Secrets come from a file, from standard input or from a terminal that does not show them: never from an argument, which everybody
+//! on the machine can read, and never from the environment, which every program that is started inherits.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Longer than any password a person keeps; what follows in a longer file would be cut off, so it is refused.
+const LONGEST: u64 = 4096;
+
+/// The first line of a file, or of standard input (`-`).
+pub(crate) fn read(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    let read = match file == Path::new("-") {
+        true => io::stdin().take(LONGEST + 1).read_to_string(&mut text),
+        false => File::open(file).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text)),
+    };
+    let outcome = read.and_then(|length| {
+        let refused = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        match text.lines().next() {
+            _ if length as u64 > LONGEST => refused("it is too long to be a secret"),
+            None | Some("") => refused("its first line is empty"),
+            Some(line) => Ok(Zeroizing::new(line.to_owned())),
+        }
+    });
+    outcome.map_err(|source| Failure::SecretFile { path: file.to_owned(), source })
+}
+
+/// The file's, if one is named, else what somebody types.
+pub(crate) async fn read_or_ask(
+    file: Option<&Path>,
+    question: &str,
+    terminal: &Terminal,
+) -> Result<Zeroizing<String>, Failure> {
+    match file {
+        Some(file) => read(file),
+        None => terminal.ask_secret(question).await.filter(|typed| !typed.is_empty()).ok_or(Failure::NoTerminal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        for (content, secret) in [("a b\n", "a b"), ("hunter2", "hunter2"), (" x \r\nmore\n", " x ")] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(*read(&path).unwrap(), secret);
+        }
+        for none in [String::new(), "\nlater\n".to_owned(), "x".repeat(5000)] {
+            std::fs::write(&path, none).unwrap();
+            assert!(matches!(read(&path), Err(Failure::SecretFile { .. })));
+        }
+    }
+}

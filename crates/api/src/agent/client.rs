@@ -1,0 +1,296 @@
+//! Asks a running agent, which it finds by its data folder: for the command line, and for whoever else drives an agent from Rust.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use adit_net::data_folder::{self, DataFolderError};
+use axum::body::Bytes;
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::gate::AccessToken;
+use super::whereabouts::{Addresses, TokenError, read_token};
+use crate::failure::Failure;
+
+/// The trial of a way with several hops takes longest: each stage of each hop may take 10 s.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// 2,000 log lines, or some thousand tunnels.
+const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// A running agent, and the right to ask it.
+#[derive(Debug)]
+pub struct Client {
+    addresses: Addresses,
+    token: AccessToken,
+}
+
+/// Why there is no agent to ask.
+#[derive(Debug, Error)]
+pub enum FindError {
+    /// None runs on this folder.
+    #[error("no agent runs on {folder}; start one with `adit agent`, or name its folder with --data DIR")]
+    NotRunning {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Its lock cannot be looked at.
+    #[error("cannot see whether an agent runs on {folder}; run this as the user that runs it")]
+    Hidden {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What it says of its addresses cannot be read.
+    #[error(transparent)]
+    Addresses(#[from] DataFolderError),
+    /// Its token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// The agent says why.
+    #[error("{failure}")]
+    Refused {
+        /// The kind of trouble.
+        status: StatusCode,
+        /// What it said.
+        failure: Failure,
+        /// All it said, as it came.
+        body: Value,
+    },
+    /// The agent went away, or hangs.
+    #[error("the agent at {url} did not answer: {reason}")]
+    Lost {
+        /// Where it is.
+        url: String,
+        /// How it was noticed.
+        reason: String,
+    },
+}
+
+impl Client {
+    /// The agent that runs on a data folder. Its token is shown to nobody else: addresses of a process that does not hold the folder
+    /// any more are a stranger's.
+    ///
+    /// # Errors
+    /// [`FindError`]
+    pub fn find(folder: &Path) -> Result<Self, FindError> {
+        let not_running = || FindError::NotRunning { folder: folder.to_owned() };
+        let addresses: Addresses = data_folder::read_addresses(folder)?.ok_or_else(not_running)?;
+        let hidden = |source| FindError::Hidden { folder: folder.to_owned(), source };
+        if !data_folder::is_held_by(folder, addresses.pid).map_err(hidden)? {
+            return Err(not_running());
+        }
+        Ok(Self { token: read_token(folder)?, addresses })
+    }
+
+    /// Looks at something.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AskError> {
+        self.ask(Method::GET, path, None::<&()>).await
+    }
+
+    /// Saves something new, or gives an order that needs words.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AskError> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    /// Changes something.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AskError> {
+        self.ask(Method::PUT, path, Some(body)).await
+    }
+
+    /// Removes something.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn delete(&self, path: &str) -> Result<(), AskError> {
+        self.ask(Method::DELETE, path, None::<&()>).await
+    }
+
+    /// Gives an order that needs no words.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn order<T: DeserializeOwned>(&self, path: &str) -> Result<T, AskError> {
+        self.ask(Method::POST, path, None::<&()>).await
+    }
+
+    /// Waits for two minutes at most. Whether what was asked for happened is not known where the agent was lost.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, AskError> {
+        let exchange = async {
+            let answer = self.send(method, path, body, "application/json").await?;
+            let status = answer.status();
+            let body = self.whole(answer).await?;
+            if !status.is_success() {
+                return Err(self.refused(status, &body));
+            }
+            // An answer without a body is `null`: `()`.
+            let text: &[u8] = if body.is_empty() { b"null" } else { &body };
+            serde_json::from_slice(text).map_err(|error| self.lost(error))
+        };
+        match timeout(PATIENCE, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.lost(format!("nothing came within {} s", PATIENCE.as_secs()))),
+        }
+    }
+
+    /// Watches what changes.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn events(&self) -> Result<Events, AskError> {
+        let answer = self.send(Method::GET, "/events", None::<&()>, "text/event-stream").await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Events { body: answer.into_body(), text: Vec::new() });
+        }
+        Err(self.refused(status, &self.whole(answer).await?))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        accept: &str,
+    ) -> Result<hyper::Response<Incoming>, AskError> {
+        let stream = TcpStream::connect(self.addresses.listen).await.map_err(|error| self.lost(error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.lost(error))?;
+        // Ends with the answer; its errors come out of that.
+        tokio::spawn(async move { connection.await.ok() });
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.addresses.listen.to_string())
+            .header(ACCEPT, accept)
+            .header(AUTHORIZATION, self.token.bearer());
+        let body = match body {
+            Some(body) => {
+                request = request.header(CONTENT_TYPE, "application/json");
+                serde_json::to_vec(body).map_err(|error| self.lost(error))?.into()
+            }
+            None => Bytes::new(),
+        };
+        let request = request.body(Full::new(body)).map_err(|error| self.lost(error))?;
+        sender.send_request(request).await.map_err(|error| self.lost(error))
+    }
+
+    async fn whole(&self, answer: hyper::Response<Incoming>) -> Result<Bytes, AskError> {
+        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+        Ok(body.map_err(|error| self.lost(error))?.to_bytes())
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> AskError {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        match serde_json::from_value(body.clone()) {
+            Ok(failure) => AskError::Refused { status, failure, body },
+            Err(_) => self.lost(format!("status {status}")),
+        }
+    }
+
+    fn lost(&self, reason: impl ToString) -> AskError {
+        AskError::Lost { url: self.addresses.url.clone(), reason: reason.to_string() }
+    }
+}
+
+/// Server-sent events of an agent (WHATWG HTML §9.2), in the plain form in which it sends them: one `event` and one `data` line each.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    /// What came and is not yet a whole event.
+    text: Vec<u8>,
+}
+
+impl Events {
+    /// The next event's name and what it brings; `None` when the agent ends or is lost. Dropped while it waits, it has lost nothing.
+    pub async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some(event) = self.whole() {
+                return Some(event);
+            }
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                self.text.extend_from_slice(&data);
+            }
+            if self.text.len() > LARGEST_ANSWER {
+                return None;
+            }
+        }
+    }
+
+    /// Takes events out of what came. A comment, which keeps the connection alive, is none.
+    fn whole(&mut self) -> Option<(String, Value)> {
+        loop {
+            let end = self.text.windows(2).position(|two| two == b"\n\n")?;
+            let event: Vec<u8> = self.text.drain(..end + 2).collect();
+            if let Some(event) = read_event(&String::from_utf8_lossy(&event)) {
+                return Some(event);
+            }
+        }
+    }
+}
+
+fn read_event(text: &str) -> Option<(String, Value)> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
+    let data = serde_json::from_str(field("data:")?).ok()?;
+    Some((field("event:")?.to_owned(), data))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_has_a_name_and_data() {
+        assert_eq!(read_event("event: hosts\ndata: []\n\n"), Some(("hosts".to_owned(), json!([]))));
+        for none in [":\n\n", "\n\n", "event: hosts\n\n", "data: []\n\n", "event: hosts\ndata: nonsense\n\n"] {
+            assert_eq!(read_event(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_an_agent_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Client::find(folder.path()).unwrap_err().to_string();
+        assert!(told.contains("no agent runs on") && told.contains("`adit agent`"), "{told}");
+        // What a killed one left behind.
+        let data = data_folder::DataFolder::open(folder.path(), "tester").unwrap();
+        data.write_addresses(&Addresses::of(&data, "127.0.0.1:9".parse().unwrap())).unwrap();
+        drop(data);
+        assert!(matches!(Client::find(folder.path()), Err(FindError::NotRunning { .. })));
+    }
+}

@@ -1,0 +1,154 @@
+//! How programs of this machine find a running agent: `addresses.json` in its folder says where it answers, and `token` what to bring.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use adit_net::data_folder::{self, DataFolder};
+use aws_lc_rs::rand;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::gate::{AccessToken, BadToken};
+
+/// In the agent's folder.
+const TOKEN: &str = "token";
+
+/// More than any token has; what follows in a longer file is not read.
+const LARGEST_TOKEN: u64 = 4096;
+
+/// As many random bytes as the strongest cipher's key.
+const RANDOM: usize = 32;
+
+/// What a running agent says of itself, as `addresses.json` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Where its API answers.
+    pub url: String,
+    /// The same, as a socket needs it.
+    pub listen: SocketAddr,
+    /// What to bring stands in this file.
+    pub token_file: PathBuf,
+    /// Its process.
+    pub pid: u32,
+    /// Its version of adit.
+    pub version: String,
+}
+
+impl Addresses {
+    /// Of an agent of this process.
+    #[must_use]
+    pub fn of(folder: &DataFolder, listen: SocketAddr) -> Self {
+        Self {
+            url: format!("http://{listen}"),
+            listen,
+            token_file: folder.path().join(TOKEN),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// There is no token to be used.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// The file cannot be read or written.
+    #[error("cannot {action} the agent's token {path}; run this as the user that runs the agent")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Others know it.
+    #[error(
+        "others may read the agent's token {path}: remove the file, and start the agent again to have a new one made"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is none.
+    #[error("{path} holds no token: remove the file, and start the agent again to have a new one made")]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: BadToken,
+    },
+    /// The system gave no random numbers.
+    #[error("there is no randomness to make a token of")]
+    NoRandomness,
+}
+
+/// The token of a folder, and whether it was made just now, which happens once.
+///
+/// # Errors
+/// [`TokenError`]
+pub fn token_of(folder: &DataFolder) -> Result<(AccessToken, bool), TokenError> {
+    let path = folder.path().join(TOKEN);
+    let mut random = Zeroizing::new([0; RANDOM]);
+    rand::fill(&mut *random).map_err(|_| TokenError::NoRandomness)?;
+    let mut text: Zeroizing<String> = Zeroizing::new(random.iter().map(|byte| format!("{byte:02x}")).collect());
+    text.push('\n');
+    let made = data_folder::write_once(&path, text.as_bytes());
+    let made = made.map_err(|source| TokenError::File { action: "write", path, source })?;
+    Ok((read_token(folder.path())?, made))
+}
+
+/// Reads the token in an agent's folder.
+pub(super) fn read_token(folder: &Path) -> Result<AccessToken, TokenError> {
+    let path = folder.join(TOKEN);
+    let mut text = Zeroizing::new(String::new());
+    let read = File::open(&path).and_then(|file| {
+        let mode = file.metadata()?.permissions().mode();
+        file.take(LARGEST_TOKEN).read_to_string(&mut text)?;
+        Ok(mode)
+    });
+    match read {
+        Ok(mode) if mode & 0o077 != 0 => Err(TokenError::Open { path }),
+        Ok(_) => AccessToken::from_text(text.trim_end()).map_err(|source| TokenError::Bad { path, source }),
+        Err(source) => Err(TokenError::File { action: "read", path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_token_is_made_once_and_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path(), "tester").unwrap();
+        assert!(token_of(&data).unwrap().1);
+        let path = folder.path().join(TOKEN);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(text.trim_end().len(), 2 * RANDOM);
+        assert!(!token_of(&data).unwrap().1);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_token_that_others_know_or_that_is_none_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path(), "tester").unwrap();
+        token_of(&data).unwrap();
+        let path = folder.path().join(TOKEN);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(token_of(&data), Err(TokenError::Open { .. })));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "guess me").unwrap();
+        assert!(matches!(token_of(&data), Err(TokenError::Bad { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "guess me", "it is left for a person to judge");
+    }
+}
