@@ -1,11 +1,15 @@
 //! The fuzz targets. `./run SECONDS [TARGET]` builds and runs them; the bodies are in `targets` for the SSH engine, in
-//! `core_targets` for the core and in `agent_targets` for the agent, whose own tests include them as well, so that `cargo test` replays
-//! the corpus without a fuzzer.
+//! `core_targets` for the core, in `agent_targets` for the agent and in `api_targets` for the front doors, whose own tests include them
+//! as well, so that `cargo test` replays the corpus without a fuzzer.
 
 use adit_ssh as engine;
 
 mod agent_targets;
+mod api_targets;
 mod core_targets;
+// Of the room of HTTP this file alone: it needs no other, and the room takes minutes to build.
+#[path = "../../crates/api/src/head.rs"]
+mod head;
 mod targets;
 
 /// Runs the body of one target.
@@ -13,7 +17,7 @@ mod targets;
 /// # Panics
 /// When a promise is broken, which is what a fuzzer looks for; or there is no target of this name.
 pub fn run(target: &str, data: &[u8]) {
-    let (_, body) =
-        targets::ALL.iter().chain(&core_targets::ALL).chain(&agent_targets::ALL).find(|(name, _)| *name == target).expect("a target of this name");
+    let all = targets::ALL.iter().chain(&core_targets::ALL).chain(&agent_targets::ALL).chain(&api_targets::ALL);
+    let (_, body) = all.into_iter().find(|(name, _)| *name == target).expect("a target of this name");
     body(data);
 }

@@ -37,8 +37,12 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// says that its window is closed; so nobody holds an answer, or the end of an event stream, by not reading.
 const STALL_TIME: Duration = Duration::from_secs(30);
 
-/// The largest head of a request: cookies and an OpenID provider's code take 4 KiB at most. The smallest that hyper allows is 8 KiB.
-const HEAD_SIZE: usize = 16 * 1024;
+/// The largest head of a request. What we ask for takes 4 KiB; the rest is for cookies that services at other ports of this host have set:
+/// a browser keeps 4 KiB of each and sends all of them. So somebody may have fifteen. hyper looks after it has read, and may have read
+/// as much again by then: a head of up to twice the size may pass, and 1,024 strangers at a time hold 128 MiB of heads at the very most.
+/// hyper holds no more than this of an unread answer, either. What is larger gets a bare 431 (RFC 6585 §5): a page that is open says
+/// what to do, and a browser that was to open one shows an empty page.
+const HEAD_SIZE: usize = 64 * 1024;
 
 /// Where a connection ends; what a request was sent to, whatever it says of that itself.
 #[derive(Debug, Clone, Copy)]
@@ -103,8 +107,9 @@ fn admit(
 
 async fn connection(stream: TcpStream, ends: Ends, place: Place, router: Router, stop: CancellationToken) {
     let answer = service_fn(async |request: Request<Incoming>| {
-        let mut request = question::receive(request).await;
         // A request that is held back is not worth more than silence.
+        place.await_body(ends.peer, request.headers());
+        let mut request = question::receive(request).await;
         let at_work = place.at_work();
         request.extensions_mut().insert(ends);
         let response = router.clone().call(request).await.unwrap_or_else(|never| match never {});

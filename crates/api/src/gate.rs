@@ -12,7 +12,7 @@
 //! or address they were given, and what they read names nobody.
 
 pub(crate) mod caller;
-mod client;
+pub(crate) mod client;
 pub(crate) mod cookie;
 pub(crate) mod origin;
 pub(crate) mod question;

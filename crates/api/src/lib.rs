@@ -6,6 +6,7 @@
 //! | [`agent`] | the door of the local agent |
 //! | `connections` | TCP connections to the web address, and their bounds |
 //! | `gate` | whether a request was meant for us, and who asks |
+//! | [`head`] | two of its headers, read |
 //! | `rest`, `events` | what the page and programs ask |
 //! | `oidc` | signing in with an account of elsewhere |
 //! | `assets` | the page |
@@ -20,6 +21,7 @@ pub mod control;
 mod events;
 mod failure;
 mod gate;
+pub mod head;
 mod oidc;
 mod rest;
 mod web;

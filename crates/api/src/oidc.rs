@@ -151,17 +151,19 @@ impl Oidc {
         Ok(Start { location: format!("{endpoint}{joint}{query}"), secret })
     }
 
-    /// The second half: the browser is back from the provider. `redirect_uri` is that of the first half.
+    /// The second half: the browser is back from the provider, with what may be its secret: somebody else may have put more cookies
+    /// of that name there. `redirect_uri` is that of the first half.
     pub(crate) async fn finish(
         &self,
-        secret: Option<&FlowSecret>,
+        secrets: Vec<FlowSecret>,
         callback: Callback,
         redirect_uri: &str,
     ) -> Result<Person, OidcError> {
-        let secret = secret.ok_or(OidcError::NotBegun)?;
-        if !callback.state.as_ref().is_some_and(|state| same(state, &secret.state())) {
-            return Err(OidcError::OtherFlow);
+        if secrets.is_empty() {
+            return Err(OidcError::NotBegun);
         }
+        let is_ours = |secret: &FlowSecret| callback.state.as_ref().is_some_and(|state| same(state, &secret.state()));
+        let secret = secrets.into_iter().find(is_ours).ok_or(OidcError::OtherFlow)?;
         let known = self.provider.known().await.map_err(|source| self.undiscovered(source))?;
         let names_itself = known.metadata.authorization_response_iss_parameter_supported;
         match &callback.iss {
@@ -173,7 +175,7 @@ impl Oidc {
             (Some(code), None) => code,
             _ => return Err(OidcError::Refused),
         };
-        let token = self.exchange(&known, &code, secret, redirect_uri).await.map_err(OidcError::Exchange)?;
+        let token = self.exchange(&known, &code, &secret, redirect_uri).await.map_err(OidcError::Exchange)?;
         let claims = self.check(&token, &known, &secret.nonce()).await?;
         Ok(Person {
             subject: claims.sub,

@@ -478,9 +478,16 @@ pub(crate) fn event(subject: Subject, fact: &Fact) -> NewAuditEvent {
         kind: fact.kind().to_owned(),
         account: subject.account.map(|(id, name)| AuditAccount { id: id.0, name: name.to_string() }),
         session: subject.session.map(|session| session.0),
-        source: subject.source,
+        source: subject.source.map(canonical),
         detail: with_actor(fact.detail(), subject.by).to_string(),
     }
+}
+
+/// An IPv4 client is written in one way, whichever socket it came by (`::ffff:192.0.2.1` is what an IPv6 one says): who searches the log
+/// for an address finds all of it. The port stays, because behind one address there are many people (RFC 6302 §2); it is 0 where a proxy
+/// does not tell it.
+fn canonical(source: SocketAddr) -> SocketAddr {
+    SocketAddr::new(source.ip().to_canonical(), source.port())
 }
 
 fn with_actor(mut detail: Value, by: Option<AccountName>) -> Value {
@@ -545,6 +552,17 @@ mod tests {
         assert_eq!(kinds, ["login-failed", "server-stopped"]);
         assert_eq!(events[1].event.source, Some(client));
         assert_eq!(events[1].event.detail, r#"{"key":null,"user":"root\n"}"#);
+    }
+
+    #[test]
+    fn a_source_has_one_spelling() {
+        let written = |source: &str| {
+            let subject = Subject::source(source.parse().unwrap());
+            event(subject, &Fact::SignedOut).source.unwrap().to_string()
+        };
+        assert_eq!(written("192.0.2.1:5000"), "192.0.2.1:5000");
+        assert_eq!(written("[::ffff:192.0.2.1]:5000"), "192.0.2.1:5000");
+        assert_eq!(written("[2001:db8:0:0:0:0:0:1]:0"), "[2001:db8::1]:0");
     }
 
     #[tokio::test]

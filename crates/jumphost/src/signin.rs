@@ -23,15 +23,18 @@ pub mod scope;
 mod session;
 pub mod token;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use adit_store::StoreError;
+use adit_core::{AccountName, Source};
+use adit_store::{AuditQuery, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use crate::audit::Fact;
 use crate::changes::Changes;
 use crate::shared::Shared;
 
@@ -41,7 +44,10 @@ pub use invitation::{
 };
 pub use oidc::{OidcClaims, OidcSignInError};
 pub use right::Member;
-pub use session::{PasswordSignIn, SessionProof, SessionProofError, SignInError, SignedIn, Via, WebSessionView};
+pub use session::{
+    BeginSessionError, EndReplacedError, PasswordSignIn, SessionClaim, SessionProof, SessionProofError, SignInError,
+    SignedIn, Via, WebSessionView,
+};
 
 /// A session that is not used for so long ends: overnight on a machine that others use.
 pub const SESSION_IDLE: Duration = Duration::from_secs(12 * 3_600);
@@ -51,6 +57,9 @@ pub const SESSION_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
 /// They are refused from their last moment on; how long a row stays behind does not matter.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// The latest sign-ins that say from where people come, after a restart: some weeks of a hundred people.
+const SIGN_INS_RECALLED: u32 = 10_000;
 
 /// The front desk of a running jump host. Clones share it.
 #[derive(Clone)]
@@ -103,13 +112,38 @@ impl SignIn {
         self.shared.registry.changes()
     }
 
-    /// Forgets, each hour, what is over: sessions, links and tokens. Ends with `stop`.
+    /// Remembers from where people have signed in; forgets, each hour, what is over: sessions, links and tokens. Ends with `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        if let Err(error) = self.recall_known_sources().await {
+            tracing::warn!(
+                error = crate::error_chain(&error),
+                "from where people signed in before is not known for now"
+            );
+        }
         while stop.run_until_cancelled(tokio::time::sleep(PRUNE_INTERVAL)).await.is_some() {
             if let Err(error) = self.shared.store.prune_sign_ins(SESSION_IDLE).await {
                 tracing::warn!(error = crate::error_chain(&error), "sign-ins that are over stay for now");
             }
         }
+    }
+
+    /// The audit log knows what [`attempts`] forgets with each restart.
+    async fn recall_known_sources(&self) -> Result<(), StoreError> {
+        let kind = Fact::SignedIn { via: Via::Password }.kind().to_owned();
+        let query = AuditQuery { kind: Some(kind), limit: SIGN_INS_RECALLED, ..AuditQuery::default() };
+        let (events, accounts) =
+            (self.shared.store.list_audit_events(query).await?, self.shared.store.list_accounts().await?);
+        // By number: a name may be somebody else's by now.
+        let names: HashMap<i64, AccountName> =
+            accounts.into_iter().filter_map(|row| Some((row.account.id, row.account.name.parse().ok()?))).collect();
+        let (mut attempts, now) = (self.shared.attempts(), Instant::now());
+        for event in events.into_iter().rev().map(|stored| stored.event) {
+            let name = event.account.and_then(|account| names.get(&account.id));
+            if let Some((name, source)) = name.zip(event.source) {
+                attempts.handle_signed_in(name, Source::from(source.ip()), now);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -118,6 +152,6 @@ impl SignIn {
 pub struct Visit {
     /// The client's address. The port is 0 where a proxy stands between and does not tell it.
     pub client: SocketAddr,
-    /// What the browser shows of the session it had, if any. That one ends.
-    pub replaces: Option<SessionProof>,
+    /// What the browser shows of the session it had, if any. If there is one, it ends; nobody has looked yet.
+    pub replaces: Option<SessionClaim>,
 }

@@ -61,7 +61,7 @@ impl AgentStore {
     ///
     /// See [`OpenError`]; each says what to do next.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Ok(Self { db: Db::Sqlite(sqlite::open(path.as_ref(), DEFAULT_LOCK_WAIT, &sqlite::AGENT).await?) })
+        Ok(Self { db: Db::sqlite(sqlite::open(path.as_ref(), DEFAULT_LOCK_WAIT, &sqlite::AGENT).await?) })
     }
 
     /// An empty store that lives in memory and ends with its last clone: for tests, and for use without a folder.
@@ -70,7 +70,7 @@ impl AgentStore {
     ///
     /// [`OpenError::Database`] if SQLite itself fails.
     pub async fn open_in_memory() -> Result<Self, OpenError> {
-        Ok(Self { db: Db::Sqlite(sqlite::open_in_memory(&sqlite::AGENT).await?) })
+        Ok(Self { db: Db::sqlite(sqlite::open_in_memory(&sqlite::AGENT).await?) })
     }
 
     /// Adds a record.

@@ -8,13 +8,21 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, Sqlite, Transaction};
 
+use crate::authority::Authority;
 use crate::error::StoreError;
 use crate::sqlite;
 use crate::time::UnixMillis;
 
-/// The database under a store.
+/// The database under a store, and by whose right it is changed.
 #[derive(Clone)]
-pub(crate) enum Db {
+pub(crate) struct Db {
+    engine: Engine,
+    /// `None` for what the server does by itself, and for whoever may open the file anyway.
+    authority: Option<Authority>,
+}
+
+#[derive(Clone)]
+enum Engine {
     /// One file, or memory.
     Sqlite(sqlite::Pools),
 }
@@ -31,20 +39,34 @@ pub(crate) enum Durability {
 }
 
 impl Db {
+    pub(crate) fn sqlite(pools: sqlite::Pools) -> Self {
+        Self { engine: Engine::Sqlite(pools), authority: None }
+    }
+
+    /// The same database, changed only as long as this lasts.
+    pub(crate) fn acting_by(&self, authority: Authority) -> Self {
+        Self { authority: Some(authority), ..self.clone() }
+    }
+
     /// Starts a transaction that only reads, on a snapshot.
     pub(crate) async fn read(&self, doing: &'static str) -> Result<Tx, StoreError> {
-        let begun = match self {
-            Self::Sqlite(pools) => pools.begin_read().await.map(Inner::Sqlite),
+        let begun = match &self.engine {
+            Engine::Sqlite(pools) => pools.begin_read().await.map(Inner::Sqlite),
         };
         Ok(Tx { inner: begun.map_err(|cause| StoreError::new(doing, cause))?, doing })
     }
 
-    /// Starts a transaction that writes.
+    /// Starts a transaction that writes. Here, with the right to write in hand, nobody can take the authority away between the look
+    /// at it and the commit.
     pub(crate) async fn write(&self, durability: Durability, doing: &'static str) -> Result<Tx, StoreError> {
-        let begun = match self {
-            Self::Sqlite(pools) => pools.begin_write(durability).await.map(Inner::Sqlite),
+        let begun = match &self.engine {
+            Engine::Sqlite(pools) => pools.begin_write(durability).await.map(Inner::Sqlite),
         };
-        Ok(Tx { inner: begun.map_err(|cause| StoreError::new(doing, cause))?, doing })
+        let mut tx = Tx { inner: begun.map_err(|cause| StoreError::new(doing, cause))?, doing };
+        match &self.authority {
+            Some(authority) if !authority.lasts(&mut tx).await? => Err(StoreError::right_ended(doing)),
+            Some(_) | None => Ok(tx),
+        }
     }
 
     /// Starts a transaction that changes accounts, keys or tiers, and counts it in the generation.
@@ -58,15 +80,15 @@ impl Db {
     }
 
     pub(crate) async fn close(&self) {
-        match self {
-            Self::Sqlite(pools) => pools.close().await,
+        match &self.engine {
+            Engine::Sqlite(pools) => pools.close().await,
         }
     }
 
     /// Where the data lies, for people.
     pub(crate) fn place(&self) -> &str {
-        match self {
-            Self::Sqlite(pools) => pools.place(),
+        match &self.engine {
+            Engine::Sqlite(pools) => pools.place(),
         }
     }
 }

@@ -13,29 +13,55 @@ pub struct StoreError {
     /// What was tried, as it follows "could not".
     doing: &'static str,
     #[source]
-    cause: sqlx::Error,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Database(sqlx::Error),
+    #[error("the right to it has ended")]
+    RightEnded,
 }
 
 impl StoreError {
     pub(crate) fn new(doing: &'static str, cause: sqlx::Error) -> Self {
-        Self { doing, cause }
+        Self { doing, cause: Cause::Database(cause) }
+    }
+
+    pub(crate) fn right_ended(doing: &'static str) -> Self {
+        Self { doing, cause: Cause::RightEnded }
+    }
+
+    /// It is not the database that failed: what this handle's right rests on is gone ([`Store::acting_by`](crate::Store::acting_by)).
+    #[must_use]
+    pub fn is_right_ended(&self) -> bool {
+        matches!(self.cause, Cause::RightEnded)
     }
 
     /// Another process held the database for longer than we wait. Trying again later may work.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        matches!(self.cause, sqlx::Error::PoolTimedOut) || is_lock_conflict(&self.cause)
+        self.database().is_some_and(|cause| matches!(cause, sqlx::Error::PoolTimedOut) || is_lock_conflict(cause))
     }
 
     /// The store was closed; trying again can't work.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.cause, sqlx::Error::PoolClosed)
+        matches!(self.database(), Some(sqlx::Error::PoolClosed))
     }
 
     /// The statement named a row of another table that is not there.
     pub(crate) fn is_foreign_key_violation(&self) -> bool {
-        self.cause.as_database_error().is_some_and(|error| error.is_foreign_key_violation())
+        let error = self.database().and_then(sqlx::Error::as_database_error);
+        error.is_some_and(|error| error.is_foreign_key_violation())
+    }
+
+    fn database(&self) -> Option<&sqlx::Error> {
+        match &self.cause {
+            Cause::Database(cause) => Some(cause),
+            Cause::RightEnded => None,
+        }
     }
 }
 

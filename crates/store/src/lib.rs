@@ -26,6 +26,7 @@ mod accounts;
 pub mod agent;
 mod api_tokens;
 mod audit;
+mod authority;
 mod credentials;
 mod db;
 mod directory;
@@ -51,6 +52,7 @@ pub use accounts::{
 };
 pub use api_tokens::{AddApiTokenError, ApiToken, NewApiToken};
 pub use audit::{AuditAccount, AuditEvent, AuditQuery, NewAuditEvent};
+pub use authority::Authority;
 pub use credentials::{Credential, SetPasswordError};
 pub use directory::Directory;
 pub use error::{OpenError, StoreError};
@@ -59,7 +61,10 @@ pub use invitations::{
 };
 pub use keys::{AddKeyError, ClaimKeyError, ClaimedKey, KEYS_PER_ACCOUNT, Key, NewKey, RemoveKeyError};
 pub use leases::{AcquireError, Fence, Lease, LeaseRequest, RenewError};
-pub use ports::{AddPortError, ChangePortError, NewPort, PortChange, RegisteredPort, RemovePortError, SharedPort};
+pub use ports::{
+    AddPortError, ChangePortError, ChangedPort, NewPort, PortChange, PortQuery, RegisteredPort, RegisteredPortPage,
+    RemovePortError, SharedPort, SharedPortPage,
+};
 pub use tiers::{RemoveTierError, Tier, TierLimits};
 pub use time::UnixMillis;
 pub use token::TokenHash;
@@ -100,7 +105,7 @@ impl Store {
     ///
     /// See [`OpenError`].
     pub async fn open_with_lock_wait(path: impl AsRef<Path>, lock_wait: Duration) -> Result<Self, OpenError> {
-        Ok(Self { db: db::Db::Sqlite(sqlite::open(path.as_ref(), lock_wait, &sqlite::JUMP_HOST).await?) })
+        Ok(Self { db: db::Db::sqlite(sqlite::open(path.as_ref(), lock_wait, &sqlite::JUMP_HOST).await?) })
     }
 
     /// An empty store that lives in memory and ends with its last clone: for tests and trials.
@@ -109,7 +114,7 @@ impl Store {
     ///
     /// [`OpenError::Database`] if SQLite itself fails.
     pub async fn open_in_memory() -> Result<Self, OpenError> {
-        Ok(Self { db: db::Db::Sqlite(sqlite::open_in_memory(&sqlite::JUMP_HOST).await?) })
+        Ok(Self { db: db::Db::sqlite(sqlite::open_in_memory(&sqlite::JUMP_HOST).await?) })
     }
 
     /// A number that every change to accounts, keys and tiers raises, so that a cache sees cheaply whether it must

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::Store;
-use crate::accounts::{Account, account_from};
+use crate::accounts::{Account, account_by_id, account_from};
 use crate::db::{Durability, args};
 use crate::error::StoreError;
 use crate::time::UnixMillis;
@@ -78,6 +78,12 @@ pub enum AddWebSessionError {
         /// The id asked for.
         account: i64,
     },
+    /// The account is locked out.
+    #[error("the account with id {account} is disabled")]
+    Disabled {
+        /// The account.
+        account: i64,
+    },
     /// The password was judged by a hash that is not the account's any more.
     #[error("the password of the account with id {account} was changed meanwhile")]
     PasswordChanged {
@@ -101,7 +107,13 @@ impl Store {
         replaces: Option<TokenHash>,
     ) -> Result<UnixMillis, AddWebSessionError> {
         let mut tx = self.db.write(Durability::Synced, "begin a web session").await?;
-        // Comparing takes so long that the password may have been changed, and its sessions ended, since the hash was read.
+        // Judging takes so long that the account may have been locked out or removed since.
+        match account_by_id(&mut tx, new.account).await? {
+            None => return Err(AddWebSessionError::NoSuchAccount { account: new.account }),
+            Some(account) if account.disabled => return Err(AddWebSessionError::Disabled { account: account.id }),
+            Some(_) => {}
+        }
+        // Or its password changed, and its sessions ended.
         if let Some(phc) = new.judged_by {
             let sql = "SELECT 1 AS found FROM credentials WHERE account_id = $1 AND phc = $2";
             if tx.fetch_optional(sql, args![new.account, phc]).await?.is_none() {
@@ -110,28 +122,20 @@ impl Store {
         }
         let now = tx.now().await?;
         let expires_at = now.after(new.lifetime);
-        let added = tx
-            .execute(
-                "INSERT INTO web_sessions (token_hash, account_id, csrf, via, source, created_at, seen_at, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $6, $7)",
-                args![
-                    new.token_hash,
-                    new.account,
-                    new.csrf,
-                    new.via,
-                    new.source.map(|source| source.to_string()),
-                    now,
-                    expires_at,
-                ],
-            )
-            .await;
-        match added {
-            Ok(_) => {}
-            Err(error) if error.is_foreign_key_violation() => {
-                return Err(AddWebSessionError::NoSuchAccount { account: new.account });
-            }
-            Err(error) => return Err(error.into()),
-        }
+        tx.execute(
+            "INSERT INTO web_sessions (token_hash, account_id, csrf, via, source, created_at, seen_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6, $7)",
+            args![
+                new.token_hash,
+                new.account,
+                new.csrf,
+                new.via,
+                new.source.map(|source| source.to_string()),
+                now,
+                expires_at,
+            ],
+        )
+        .await?;
         if let Some(replaced) = replaces {
             tx.execute("DELETE FROM web_sessions WHERE token_hash = $1", args![replaced]).await?;
         }
@@ -198,6 +202,29 @@ impl Store {
         let ended = tx.execute("DELETE FROM web_sessions WHERE token_hash = $1", args![token]).await?;
         tx.commit().await?;
         Ok(ended > 0)
+    }
+
+    /// Ends the session that has this key, unless it is `but`; whose that was. The key is a secret of 256 bits as the token
+    /// is, and whoever tries some is signed in, so nobody finds one by trying. A key that is none is only looked for: it
+    /// takes nobody's turn to write.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn remove_web_session_with_key(&self, csrf: &str, but: TokenHash) -> Result<Option<Account>, StoreError> {
+        let sql = "SELECT 1 AS found FROM web_sessions WHERE csrf = $1 AND token_hash <> $2";
+        let mut look = self.db.read("look for a web session by its key").await?;
+        if look.fetch_optional(sql, args![csrf, but]).await?.is_none() {
+            return Ok(None);
+        }
+        // Before the next one begins: a store in memory has one connection for both.
+        drop(look);
+        let mut tx = self.db.write(Durability::Synced, "end a web session").await?;
+        let sql = "DELETE FROM web_sessions WHERE csrf = $1 AND token_hash <> $2 RETURNING account_id";
+        let Some(ended) = tx.fetch_optional(sql, args![csrf, but]).await? else { return Ok(None) };
+        let account = account_by_id(&mut tx, ended.get("account_id")?).await?;
+        tx.commit().await?;
+        Ok(account)
     }
 
     /// Removes what nobody can use any more: sessions that ended or were not used within `idle`, invitations and API tokens whose

@@ -75,9 +75,21 @@ function toError(status: number, text: string): ApiError {
     // A proxy between us and the server answered, in a language of its own.
   }
   return new ApiError(
-    typeof told.error === 'string' ? told.error : `The server answered with status ${status}. Try again in a moment.`,
+    typeof told.error === 'string' ? told.error : inOtherWords(status),
     typeof told.code === 'string' ? told.code : `status-${status}`,
     status,
     typeof told.retry_after === 'number' ? told.retry_after : null,
   );
+}
+
+/** For answers that say nothing themselves. */
+function inOtherWords(status: number): string {
+  // Refused unread, because of its head (RFC 6585 §5); all that grows there is cookies.
+  if (status === 431) {
+    return (
+      'Your browser sends more cookies with each request than this server reads. Something else under this host name has set ' +
+      'them. Clear the cookies of this host in your browser, then load this page again.'
+    );
+  }
+  return `The server answered with status ${status}. Try again in a moment.`;
 }

@@ -3,7 +3,7 @@
 import { signIn } from '../api/calls';
 import { ApiError, onSignedOut } from '../api/client';
 import type { SessionView } from '../api/types';
-import { acceptSessionKey, forgetSessionKey, keepSessionKey, onOtherTab } from '../lib/session-key';
+import { acceptSessionKey, forgetSessionKey, keepSessionKey, onOtherTab, sessionKey } from '../lib/session-key';
 
 export type Phase =
   | { is: 'starting' }
@@ -37,14 +37,18 @@ class Session {
 
   /** The answer that begins a session is the only one that tells its key. */
   began(session: SessionView): void {
+    const older = sessionKey();
     if (session.csrf != null) keepSessionKey(session.csrf);
     this.#phase = { is: 'signed-in', session };
+    void endReplaced(older);
   }
 
   /** The way back from a provider: the key came in the part of the address that no server sees. */
   async arrived(key: string): Promise<void> {
+    const older = sessionKey();
     const accepted = acceptSessionKey(key, Date.now());
     await this.resume(accepted ? null : 'This sign-in was not begun in this browser, or took too long. Try again.');
+    if (accepted && this.#phase.is === 'signed-in') void endReplaced(older);
   }
 
   /** The person asked for it. */
@@ -63,6 +67,19 @@ class Session {
   ended(): void {
     if (this.#phase.is !== 'signed-in') return;
     this.#phase = { is: 'signed-out', message: 'Your session has ended. Sign in again to go on.' };
+  }
+}
+
+/**
+ * Of the session that this browser had before, its key is all that is left: the new one has taken its cookie's place. A failure is
+ * nobody's concern, because a session that is not used ends by itself.
+ */
+async function endReplaced(older: string | null): Promise<void> {
+  if (older === null || older === sessionKey()) return;
+  try {
+    await signIn.endReplaced(older);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
   }
 }
 

@@ -3,16 +3,20 @@
 //! A connection on which nothing is being answered has not said yet that it is worth anything: when there is no room, the one that
 //! has been so for longest goes, of the source that holds the most. So silent connections, however many, keep nobody out, and who
 //! opens them in numbers loses their own first. A reverse proxy of the operator's stands for many people: it has no share, and what
-//! it holds is not taken, because it would send the next person there.
+//! it holds is not taken, because it would send the next person there. Only while a proxy sends on a request whose body is still to
+//! come, its place is that of whoever holds the body back.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_core::Source;
 use adit_jumphost::config::Networks;
+use axum::http::HeaderMap;
 use tokio_util::sync::CancellationToken;
+
+use crate::gate::client;
 
 /// A browser opens six connections to a host, and several people may sit behind one address.
 const PER_SOURCE: usize = 64;
@@ -52,10 +56,30 @@ struct Table {
 
 #[derive(Debug)]
 struct Held {
-    /// Whose it is; `None` where that is a proxy of the operator's.
-    source: Option<Source>,
+    holder: Holder,
     state: State,
     taken: CancellationToken,
+}
+
+/// Whose a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Holder {
+    /// Theirs who connected.
+    Client(Source),
+    /// A proxy's of the operator's.
+    Proxy,
+    /// A proxy's, which waits for the body of somebody behind it.
+    Behind(Source),
+}
+
+impl Holder {
+    /// Whose share it counts to.
+    const fn source(self) -> Option<Source> {
+        match self {
+            Self::Client(source) | Self::Behind(source) => Some(source),
+            Self::Proxy => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +97,8 @@ impl Places {
     /// A place for a peer of this address; `None` where all that could be taken from somebody is at work.
     pub(super) fn take(&self, peer: IpAddr) -> Option<Place> {
         let taken = CancellationToken::new();
-        let source = (!self.proxies.contain(peer)).then(|| Source::from(peer));
-        let id = self.lock().take(source, taken.clone())?;
+        let holder = if self.proxies.contain(peer) { Holder::Proxy } else { Holder::Client(Source::from(peer)) };
+        let id = self.lock().take(holder, taken.clone())?;
         Some(Place { places: self.clone(), id, taken })
     }
 
@@ -84,6 +108,15 @@ impl Places {
 }
 
 impl Place {
+    /// The head of a request is there, and its body is awaited. Of a proxy's place it is then known for whom.
+    pub(super) fn await_body(&self, peer: SocketAddr, head: &HeaderMap) {
+        let client = client::client(peer, head, &self.places.proxies).ip();
+        // Whom a proxy does not tell apart is the proxy.
+        if self.places.proxies.contain(peer.ip()) && !self.places.proxies.contain(client) {
+            self.places.lock().lend(self.id, Source::from(client));
+        }
+    }
+
     /// Something is being answered from now on.
     pub(super) fn at_work(&self) -> AtWork {
         self.places.lock().set(self.id, State::Working);
@@ -111,23 +144,41 @@ impl Drop for AtWork {
 }
 
 impl Table {
-    fn take(&mut self, source: Option<Source>, taken: CancellationToken) -> Option<u64> {
-        if source.is_some() && self.of(source) >= PER_SOURCE {
-            self.evict(|held| held.source == source)?;
+    fn take(&mut self, holder: Holder, taken: CancellationToken) -> Option<u64> {
+        if let Some(source) = holder.source()
+            && self.of(source) >= PER_SOURCE
+        {
+            self.evict(|held| held.holder.source() == Some(source))?;
         } else if self.held.len() >= TOTAL {
-            self.evict(|held| held.source.is_some())?;
+            self.evict(|held| held.holder.source().is_some())?;
         }
         let id = self.next();
-        self.held.insert(id, Held { source, state: State::Silent(id), taken });
+        self.held.insert(id, Held { holder, state: State::Silent(id), taken });
         Some(id)
     }
 
-    /// Takes the place of the one of these that has been silent for longest, of the source that holds the most.
+    /// A proxy's place is this source's until something is answered there. Whoever has too many by that loses one.
+    fn lend(&mut self, id: u64, source: Source) {
+        if self.of(source) >= PER_SOURCE {
+            // Where all of them are at work this one is too many for a moment only: it is the first to be taken.
+            self.evict(|held| held.holder.source() == Some(source));
+        }
+        let now = self.next();
+        if let Some(held) = self.held.get_mut(&id) {
+            (held.holder, held.state) = (Holder::Behind(source), State::Silent(now));
+        }
+    }
+
+    /// Takes the place of the one of these that has been silent for longest, of the source that holds the most; of those that hold as
+    /// many, what is held back behind a proxy goes before what is only idle.
     fn evict(&mut self, may_go: impl Fn(&Held) -> bool) -> Option<()> {
         let mut counts: HashMap<Option<Source>, usize> = HashMap::new();
-        self.held.values().for_each(|held| *counts.entry(held.source).or_default() += 1);
+        self.held.values().for_each(|held| *counts.entry(held.holder.source()).or_default() += 1);
         let silent = self.held.iter().filter(|(_, held)| may_go(held)).filter_map(|(id, held)| match held.state {
-            State::Silent(since) => Some((counts.get(&held.source), Reverse(since), *id)),
+            State::Silent(since) => {
+                let is_held_back = matches!(held.holder, Holder::Behind(_));
+                Some((counts.get(&held.holder.source()), is_held_back, Reverse(since), *id))
+            }
             State::Working => None,
         });
         let (.., id) = silent.max()?;
@@ -139,11 +190,14 @@ impl Table {
     fn set(&mut self, id: u64, state: State) {
         if let Some(held) = self.held.get_mut(&id) {
             held.state = state;
+            if matches!(held.holder, Holder::Behind(_)) {
+                held.holder = Holder::Proxy;
+            }
         }
     }
 
-    fn of(&self, source: Option<Source>) -> usize {
-        self.held.values().filter(|held| held.source == source).count()
+    fn of(&self, source: Source) -> usize {
+        self.held.values().filter(|held| held.holder.source() == Some(source)).count()
     }
 
     fn next(&mut self) -> u64 {
@@ -184,7 +238,7 @@ mod tests {
         drop(first);
         let others = (places.take(peer(1)).unwrap(), places.take(peer(1)).unwrap());
         assert_eq!(lost(&held), [1, 2, 3], "and was heard of last");
-        assert_eq!(places.lock().of(Some(Source::from(peer(1)))), PER_SOURCE);
+        assert_eq!(places.lock().of(Source::from(peer(1))), PER_SOURCE);
         drop((held, more, others));
         assert!(places.lock().held.is_empty(), "nobody is remembered who is gone");
     }
@@ -221,6 +275,43 @@ mod tests {
         let newcomer = places.take(peer(7)).unwrap();
         assert_eq!((lost(&through).len(), lost(&held)), (0, vec![0]));
         drop(newcomer);
+    }
+
+    /// A head that a proxy sends on for somebody.
+    fn head(client: usize) -> HeaderMap {
+        HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), peer(client).to_string().parse().unwrap())])
+    }
+
+    #[test]
+    fn a_body_that_is_awaited_behind_a_proxy_is_its_senders() {
+        let typed = serde_json::json!({"web_trusted_proxies": "10.0.7.1"});
+        let config = serde_json::from_value::<RawConfig>(typed).unwrap().check().unwrap();
+        let places = Places::new(config.web_trusted_proxies);
+        let proxy = SocketAddr::new(peer(7), 4_000);
+        let direct = places.take(peer(2)).unwrap();
+        let held = fill(&places, TOTAL - 1, |_| 7);
+        held[0].await_body(proxy, &head(1));
+        for awaiting in &held[1..=PER_SOURCE] {
+            awaiting.await_body(proxy, &head(1));
+        }
+        assert_eq!(lost(&held), [0], "one more than their share");
+        let answered = held[1].at_work();
+        let (newcomer, next) = (places.take(peer(3)).unwrap(), places.take(peer(7)).unwrap());
+        assert_eq!(lost(&held), [0, 2], "there was one place, then the oldest that is held back goes");
+        assert!(!direct.taken.is_cancelled());
+        drop(answered);
+        held[PER_SOURCE + 1].await_body(proxy, &HeaderMap::new());
+        for awaiting in &held[3..=PER_SOURCE] {
+            drop(awaiting.at_work());
+        }
+        assert_eq!(places.lock().of(Source::from(peer(1))), 0, "answered, they are the proxy's again");
+        let last = places.take(peer(7)).unwrap();
+        assert_eq!(
+            (lost(&held), direct.taken.is_cancelled()),
+            (vec![0, 2], true),
+            "of a proxy itself nothing is taken"
+        );
+        drop((newcomer, next, last));
     }
 
     #[test]

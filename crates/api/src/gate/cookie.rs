@@ -3,12 +3,16 @@
 //! With the prefix `__Host-` a browser takes a cookie only over TLS or from its own machine, and from nobody but this very host
 //! (RFC 6265bis §4.1.3.2). Over plain HTTP from elsewhere it would take no such cookie, so there the names are plain and the cookies
 //! travel as openly as everything else.
+//!
+//! Cookies know no ports. Whoever serves something at another port of this host can put one of our name beside ours, or in its place.
+//! Of those beside each other each is tried; one that was replaced is lost, and its person signs in again.
 
 use std::time::Duration;
 
 use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
 
 use super::origin::Origin;
+use crate::head;
 
 /// What a cookie is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +40,9 @@ impl Purpose {
         }
     }
 
-    /// What the browser sent. Two of one name are none: one of them is not ours, and nothing says which.
-    pub(crate) fn read(self, origin: &Origin, headers: &HeaderMap) -> Option<String> {
-        let name = self.name(origin);
-        let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut values = texts.flat_map(|text| text.split(';')).filter_map(|pair| {
-            let (found, value) = pair.trim().split_once('=')?;
-            (found == name).then_some(value)
-        });
-        let value = values.next()?;
-        values.next().is_none().then(|| value.to_owned())
+    /// What the browser sent under this name, the likeliest to be ours first.
+    pub(crate) fn read<'a>(self, origin: &Origin, headers: &'a HeaderMap) -> Vec<&'a str> {
+        head::cookies(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes), self.name(origin))
     }
 
     /// For the browser to keep. `value` is a text of ours, letters and digits.
@@ -88,18 +85,21 @@ mod tests {
     }
 
     #[test]
-    fn one_cookie_of_the_name_is_read_and_two_are_none() {
+    fn each_cookie_of_the_name_is_read_from_the_end() {
         let read = |texts: &[&str]| {
             let mut headers = HeaderMap::new();
             for text in texts {
                 headers.append(COOKIE, text.parse().unwrap());
             }
-            Purpose::Session.read(&origin("https://jump.mesh"), &headers)
+            Purpose::Session.read(&origin("https://jump.mesh"), &headers).join(" ")
         };
-        assert_eq!(read(&["a=b; __Host-adit=x1; c=d"]).as_deref(), Some("x1"));
-        assert_eq!(read(&["a=b", "__Host-adit=x1"]).as_deref(), Some("x1"));
-        assert_eq!(read(&["__Host-adit=x1; __Host-adit=x2"]), None);
-        assert_eq!(read(&["adit-session=x1"]), None, "a name that anybody on this host could set");
-        assert_eq!(read(&["__Host-adit-sign-in=x1"]), None);
+        assert_eq!(read(&["a=b; __Host-adit=x1; c=d"]), "x1");
+        assert_eq!(read(&["a=b", "__Host-adit=x1"]), "x1");
+        assert_eq!(read(&["__Host-adit=x1; __Host-adit=x2", "__Host-adit=x3;__Host-adit=x1"]), "x1 x3 x2");
+        assert_eq!(read(&["adit-session=x1"]), "", "a name that anybody on this host could set");
+        assert_eq!(read(&["__Host-adit-sign-in=x1; __Host-adit; =x1"]), "");
+        let many: Vec<_> = (0..99).map(|number| format!("__Host-adit={number}")).collect();
+        let last: Vec<_> = (67..99).rev().map(|number| number.to_string()).collect();
+        assert_eq!(read(&[&many.join("; ")]), last.join(" "));
     }
 }

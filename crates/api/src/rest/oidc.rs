@@ -3,7 +3,7 @@
 use adit_jumphost::admin::Fault;
 use adit_jumphost::error_chain;
 use adit_jumphost::signin::OidcClaims;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use axum::response::{AppendHeaders, IntoResponse, Response};
@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::failure::Refusal;
-use crate::gate::caller::Visitor;
+use crate::gate::Passed;
 use crate::gate::cookie::Purpose;
 use crate::gate::origin::Origin;
 use crate::gate::question::Filter;
@@ -30,7 +30,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Leads to the provider.
 #[utoipa::path(get, path = "/oidc/start", tag = "sign-in", responses((status = 303)))]
-async fn start(State(app): State<App>, Visitor { origin, .. }: Visitor) -> Result<Response, Refusal> {
+async fn start(
+    State(app): State<App>,
+    Extension(Passed { origin, .. }): Extension<Passed>,
+) -> Result<Response, Refusal> {
     let oidc = provider(&app)?;
     Ok(match oidc.start(&redirect_uri(&origin)).await {
         Ok(start) => {
@@ -45,15 +48,15 @@ async fn start(State(app): State<App>, Visitor { origin, .. }: Visitor) -> Resul
 #[utoipa::path(get, path = "/oidc/callback", tag = "sign-in", params(Callback), responses((status = 303)))]
 async fn callback(
     State(app): State<App>,
-    Visitor { visit, origin }: Visitor,
+    Extension(Passed { origin, client }): Extension<Passed>,
     headers: HeaderMap,
     Filter(answer): Filter<Callback>,
 ) -> Result<Response, Refusal> {
     let oidc = provider(&app)?;
-    let secret = Purpose::SignIn.read(&origin, &headers).map(|secret| FlowSecret::from_cookie(&secret));
+    let secrets = Purpose::SignIn.read(&origin, &headers).into_iter().map(FlowSecret::from_cookie);
     // A secret serves one sign-in, however it ends.
     let forget = Purpose::SignIn.clear(&origin);
-    let person = match oidc.finish(secret.as_ref(), answer, &redirect_uri(&origin)).await {
+    let person = match oidc.finish(secrets.collect(), answer, &redirect_uri(&origin)).await {
         Ok(person) => person,
         Err(error) => return Ok(back_with(&error, forget.into_iter().collect())),
     };
@@ -62,7 +65,7 @@ async fn callback(
         subject: person.subject,
         suggested_name: person.preferred_username.or(person.email),
     };
-    Ok(match app.sign_in.with_oidc(&claims, visit).await {
+    Ok(match app.sign_in.with_oidc(&claims, client).await {
         Ok(begun) => {
             let session = Purpose::Session.set(&origin, begun.token.as_str(), begun.lifetime);
             let page = format!("{SIGNED_IN}{}", begun.key.as_str());

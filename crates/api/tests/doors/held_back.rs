@@ -1,7 +1,7 @@
 //! Requests whose end is held back: they keep nobody out, and no right alive.
 
 use adit_jumphost::admin::AccountChange;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,8 +18,13 @@ struct HeldBack {
 
 impl HeldBack {
     async fn begin(browser: &Browser, method: &str, path: &str, body: Value) -> Self {
+        Self::begin_with("", browser, method, path, body).await
+    }
+
+    /// With more lines in its head, as a proxy adds them.
+    async fn begin_with(more: &str, browser: &Browser, method: &str, path: &str, body: Value) -> Self {
         let mut head =
-            format!("{method} {path} HTTP/1.1\r\nhost: {}\r\norigin: {}\r\n", browser.address, browser.origin());
+            format!("{method} {path} HTTP/1.1\r\nhost: {}\r\norigin: {}\r\n{more}", browser.address, browser.origin());
         let secrets = [("cookie", &browser.cookie), ("x-csrf-token", &browser.csrf)];
         for (name, value) in secrets.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -33,6 +38,16 @@ impl HeldBack {
         let mut stream = TcpStream::connect(browser.address).await.unwrap();
         stream.write_all(rest).await.unwrap();
         Self { stream, last: *last }
+    }
+
+    /// Waits until the server closes it.
+    async fn ended(&mut self) {
+        timeout(PATIENCE, self.stream.read_u8()).await.expect("it is closed for others").unwrap_err();
+    }
+
+    /// Waits until the server closes one of these. Which is its oldest it alone knows: it may hear of neighbours the other way round.
+    async fn one_ended(held: &mut [HeldBack]) {
+        select_all(held.iter_mut().map(|held| Box::pin(held.ended()))).await;
     }
 
     /// The status of what is answered to the whole.
@@ -94,4 +109,38 @@ async fn bodies_that_are_held_back_keep_nobody_out() {
     let held = join_all((0..64).map(|_| HeldBack::begin(&browser, "POST", "/api/v1/session", body()))).await;
     assert_eq!(browser.get("/health").await.status, 200);
     drop(held);
+}
+
+/// Through a proxy that sends heads on before their bodies are there, somebody else's address behind each connection.
+async fn through_proxy(proxy: &Browser, client: &str) -> HeldBack {
+    let body = json!({"account": "alice", "password": "x"});
+    HeldBack::begin_with(&format!("x-forwarded-for: {client}\r\n"), proxy, "POST", "/api/v1/session", body).await
+}
+
+#[tokio::test]
+async fn whoever_holds_back_bodies_behind_a_proxy_loses_their_own() {
+    let host = Host::with(json!({"web_trusted_proxies": "127.0.0.0/8"})).await;
+    let proxy = host.browser();
+    let other = through_proxy(&proxy, "203.0.113.10").await;
+    let mut held = Vec::new();
+    // The 64 that one source may have, and one too many.
+    for _ in 0..65 {
+        held.push(through_proxy(&proxy, "203.0.113.9").await);
+    }
+    HeldBack::one_ended(&mut held).await;
+    assert_eq!(other.end().await, 401, "nobody else's is taken");
+    assert_eq!(held.pop().unwrap().end().await, 401, "nor the newest");
+}
+
+#[tokio::test]
+async fn a_proxy_full_of_bodies_that_are_held_back_lets_the_next_person_in() {
+    let host = Host::with(json!({"web_trusted_proxies": "127.0.0.0/8"})).await;
+    let proxy = host.browser();
+    let mut held = Vec::new();
+    for number in 0..1_024 {
+        let client = format!("203.0.{}.{}", number / 60, 1 + number % 60);
+        held.push(through_proxy(&proxy, &client).await);
+    }
+    assert_eq!(proxy.get("/health").await.status, 200);
+    HeldBack::one_ended(&mut held).await;
 }

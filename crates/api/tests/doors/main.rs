@@ -5,8 +5,11 @@
 mod administration;
 mod agent;
 mod assets;
+mod audit;
 mod browser;
 mod connections;
+mod cookies;
+mod corpus;
 mod document;
 mod events;
 mod flood;

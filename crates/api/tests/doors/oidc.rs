@@ -78,6 +78,43 @@ async fn a_person_of_the_provider_is_signed_in() {
 }
 
 #[tokio::test]
+async fn the_session_that_the_browser_had_ends_by_its_key_alone() {
+    let provider = Provider::start().await;
+    let (host, _secret) = host(&provider, true).await;
+    let (older, bystander) = (host.member("alice").await, host.member("bob").await);
+    let (path, cookie) = go_there(&host).await;
+    // The browser keeps the cookie of the older session to itself: it comes from another site.
+    let answer = come_back(&host.browser(), &path, &cookie).await;
+    let newer = Browser { cookie: answer.cookie(SESSION), csrf: Some(key_of(&answer).to_owned()), ..older.clone() };
+    assert_eq!(older.get("/api/v1/session").await.status, 200, "no cookie and no key says which it is");
+
+    let ends =
+        async |asks: &Browser, key: &str| asks.post("/api/v1/session/replaced", json!({"csrf": key})).await.status;
+    let thief = Browser { csrf: None, ..newer.clone() };
+    assert_eq!(ends(&thief, older.csrf.as_deref().unwrap()).await, 403, "asked by nobody");
+    for nobodys in ["", "0", &"0".repeat(64), newer.csrf.as_deref().unwrap()] {
+        assert_eq!(ends(&newer, nobodys).await, 204, "whether there was one is not told");
+    }
+    for lives in [&older, &newer, &bystander] {
+        assert_eq!(lives.get("/api/v1/session").await.status, 200);
+    }
+    assert_eq!(ends(&newer, older.csrf.as_deref().unwrap()).await, 204);
+    assert_eq!(older.get("/api/v1/session").await.error(), (401, "signed-out".to_owned()));
+    for lives in [&newer, &bystander] {
+        assert_eq!(lives.get("/api/v1/session").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_planted_cookie_does_not_stop_a_sign_in() {
+    let provider = Provider::start().await;
+    let (host, _secret) = host(&provider, true).await;
+    let (path, cookie) = go_there(&host).await;
+    let beset = format!("{SIGN_IN}=planted; {cookie}; {SIGN_IN}=planted-too");
+    assert!(!key_of(&come_back(&host.browser(), &path, &beset).await).is_empty());
+}
+
+#[tokio::test]
 async fn a_stranger_gets_no_account_unless_it_is_set_so() {
     let provider = Provider::start().await;
     let (host, _secret) = host(&provider, false).await;

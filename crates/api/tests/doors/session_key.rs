@@ -35,7 +35,7 @@ async fn a_cookie_alone_is_nobody() {
     for path in &LOOKS[..3] {
         assert_eq!(root.get(path).await.status, 200, "{path}");
     }
-    assert_eq!(root.get("/api/v1/me").await.json()["ports"], json!([]));
+    assert_eq!(root.get("/api/v1/me/ports").await.json()["total"], 0);
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Signing in and out.
 
+use std::time::Duration;
+
 use adit_jumphost::admin::{AccountChange, AuditList, InvitationAdd};
+use adit_jumphost::signin::SESSION_IDLE;
 use serde_json::json;
 
 use crate::host::{Host, PASSWORD};
@@ -57,6 +60,23 @@ async fn a_wrong_password_and_an_unknown_account_are_told_alike() {
     let lock = AccountChange { name: "alice".to_owned(), tier: None, admin: None, disabled: Some(true) };
     host.admin.call(lock).await.unwrap();
     assert_eq!(browser.sign_in("alice", PASSWORD).await.body, unknown.body);
+}
+
+#[tokio::test]
+async fn what_needs_no_session_is_no_use_of_one() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    host.age_sessions(SESSION_IDLE - HOUR).await;
+    assert_eq!(alice.clone().sign_in("alice", "not her password").await.error(), (401, "bad-credentials".to_owned()));
+    let link = json!({"token": "none", "account": "alice", "password": PASSWORD});
+    let unknown = alice.post("/api/v1/invitation/accept", link).await;
+    assert_eq!(unknown.error(), (404, "no-such-invitation".to_owned()));
+    for path in ["/api/v1/oidc/start", "/api/v1/oidc/callback"] {
+        assert_eq!(alice.get(path).await.error(), (404, "no-oidc".to_owned()));
+    }
+    host.age_sessions(HOUR).await;
+    assert_eq!(alice.get(SESSION).await.error(), (401, "signed-out".to_owned()), "nobody has used it for twelve hours");
 }
 
 #[tokio::test]

@@ -95,3 +95,17 @@ async fn a_bad_token_is_not_saved_by_a_good_cookie() {
         assert_eq!(answer.status, 401, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn a_scope_that_is_named_twice_is_one() {
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    let scopes = |count| {
+        let named = ["write", "read"].repeat(count);
+        json!({"name": "ci", "scopes": named})
+    };
+    let made = alice.post("/api/v1/me/tokens", scopes(1_000)).await;
+    assert_eq!((made.status, &made.json()["scopes"]), (201, &json!(["read", "write"])), "{}", made.text());
+    let too_many = alice.post("/api/v1/me/tokens", scopes(10_000)).await;
+    assert_eq!(too_many.error(), (413, "too-large".to_owned()));
+}

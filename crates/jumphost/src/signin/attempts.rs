@@ -240,7 +240,8 @@ impl<K: Hash + Eq + Clone> Counters<K> {
     }
 }
 
-/// From where the accounts have signed in. It is in memory only: after a restart a desk is known again from its next sign-in.
+/// From where the accounts have signed in. It is in memory; after a restart [`handle_signed_in`](Attempts::handle_signed_in) is told
+/// again what the audit log remembers.
 #[derive(Debug, Default)]
 struct KnownSources(HashMap<AccountName, Desks>);
 

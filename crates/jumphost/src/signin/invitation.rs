@@ -9,10 +9,10 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::password::{Password, WeakPassword};
-use super::session::{Shown, SignInError, SignedIn};
+use super::session::{BeginSessionError, Shown, SignInError, SignedIn};
 use super::token::Token;
 use super::{SignIn, Visit};
-use crate::admin::{Fault, FaultKind, STORE_FAILED};
+use crate::admin::{Fault, FaultKind};
 use crate::audit::{Fact, Subject};
 
 /// How long the link for the first administrator is good: whoever installs a server opens it within the day.
@@ -101,19 +101,19 @@ impl Fault for InvitationLookupError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::NoSuchInvitation => FaultKind::NotFound,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
             Self::NoSuchInvitation => "no-such-invitation",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
 
-/// Why a link was not used; it is still good.
+/// Why a link was not used, or not signed in with. But for [`Begin`](Self::Begin) it is still good.
 #[derive(Debug, Error)]
 pub enum InvitationAcceptError {
     /// It shows nothing either.
@@ -143,9 +143,12 @@ pub enum InvitationAcceptError {
     /// The password is not good enough.
     #[error(transparent)]
     Password(#[from] WeakPassword),
-    /// Hashing failed, or the session could not begin. In the last case the account is there and its password is set.
+    /// Hashing failed.
     #[error(transparent)]
     SignIn(#[from] SignInError),
+    /// The link was used, its account made or its password set, and the session could not begin.
+    #[error(transparent)]
+    Begin(#[from] BeginSessionError),
 }
 
 impl Fault for InvitationAcceptError {
@@ -156,6 +159,7 @@ impl Fault for InvitationAcceptError {
             Self::Name(_) | Self::OtherName { .. } | Self::Password(_) => FaultKind::BadInput,
             Self::AccountExists { .. } => FaultKind::Conflict,
             Self::SignIn(error) => error.kind(),
+            Self::Begin(error) => error.kind(),
         }
     }
 
@@ -168,6 +172,7 @@ impl Fault for InvitationAcceptError {
             Self::AccountExists { .. } => "account-exists",
             Self::Password(_) => "weak-password",
             Self::SignIn(error) => error.code(),
+            Self::Begin(error) => error.code(),
         }
     }
 

@@ -3,13 +3,15 @@
 //! An identity is the pair of issuer and subject (OpenID Connect Core 1.0 §2); names and addresses change hands. An account that is
 //! already here is therefore never taken for the same person because of its name.
 
+use std::net::SocketAddr;
+
 use adit_core::{AccountId, AccountName};
 use adit_store::{Account, AddAccountError, NewAccount, StoreError};
 use thiserror::Error;
 
-use super::session::{Shown, SignInError, SignedIn};
+use super::session::{BeginSessionError, Shown, SignInError, SignedIn};
 use super::{SignIn, Visit};
-use crate::admin::{Fault, FaultKind, STORE_FAILED};
+use crate::admin::{Fault, FaultKind};
 use crate::audit::{Fact, Subject};
 
 /// How many people of one suggested name there may be.
@@ -46,6 +48,16 @@ pub enum OidcSignInError {
     SignIn(#[from] SignInError),
 }
 
+impl From<BeginSessionError> for OidcSignInError {
+    fn from(error: BeginSessionError) -> Self {
+        match error {
+            BeginSessionError::NoSuchAccount => Self::NoAccount,
+            BeginSessionError::Disabled => Self::Disabled,
+            error => Self::SignIn(error.into()),
+        }
+    }
+}
+
 impl From<StoreError> for OidcSignInError {
     fn from(error: StoreError) -> Self {
         Self::SignIn(error.into())
@@ -66,7 +78,6 @@ impl Fault for OidcSignInError {
             Self::NoAccount => "no-account",
             Self::Disabled => "account-disabled",
             Self::NotMade { .. } => "account-not-made",
-            Self::SignIn(SignInError::Store(_)) => STORE_FAILED,
             Self::SignIn(error) => error.code(),
         }
     }
@@ -74,16 +85,18 @@ impl Fault for OidcSignInError {
 
 impl SignIn {
     /// Signs in whom the provider vouches for. Who is new here gets an account where the settings say so (`oidc.sign_up`).
+    /// The way back from a provider shows nothing of the session from before, so none is replaced.
     ///
     /// # Errors
     /// [`OidcSignInError`].
-    pub async fn with_oidc(&self, claims: &OidcClaims, visit: Visit) -> Result<SignedIn, OidcSignInError> {
+    pub async fn with_oidc(&self, claims: &OidcClaims, client: SocketAddr) -> Result<SignedIn, OidcSignInError> {
         let found = self.shared.store.account_of_identity(&claims.issuer, &claims.subject).await?;
         let account = match found {
             Some(account) if account.disabled => return Err(OidcSignInError::Disabled),
             Some(account) => account,
-            None => self.sign_up(claims, &visit).await?,
+            None => self.sign_up(claims, client).await?,
         };
+        let visit = Visit { client, replaces: None };
         Ok(self.begin_session(account, Shown::Provider, &visit).await?)
     }
 
@@ -93,7 +106,7 @@ impl SignIn {
         found.ok_or_else(|| error.into())
     }
 
-    async fn sign_up(&self, claims: &OidcClaims, visit: &Visit) -> Result<Account, OidcSignInError> {
+    async fn sign_up(&self, claims: &OidcClaims, client: SocketAddr) -> Result<Account, OidcSignInError> {
         let settings = self.shared.config.oidc.as_ref().filter(|oidc| oidc.sign_up);
         let tier = &settings.ok_or(OidcSignInError::NoAccount)?.tier;
         let wanted = account_name(claims.suggested_name.as_deref().unwrap_or_default());
@@ -104,7 +117,7 @@ impl SignIn {
                 Ok(account) => {
                     self.shared.follow_directory().await;
                     let fact = Fact::AccountAdded { tier: account.tier.clone(), admin: account.is_admin };
-                    self.shared.audit.record(Subject::account(AccountId(account.id), name).from(visit.client), &fact);
+                    self.shared.audit.record(Subject::account(AccountId(account.id), name).from(client), &fact);
                     return Ok(account);
                 }
                 Err(AddAccountError::AccountExists { .. }) => {}

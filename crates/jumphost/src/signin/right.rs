@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit_core::{AccountId, AccountName};
-use adit_store::{Account, TokenHash};
+use adit_store::{Account, Authority, Store, TokenHash};
 
 use super::Via;
 use super::scope::{Forbidden, Scope, Scopes};
@@ -29,7 +29,7 @@ pub struct Member {
 #[derive(Clone)]
 pub(super) enum Right {
     Session { token: TokenHash, via: Via, expires_at: i64 },
-    Token { scopes: Scopes, expires_at: Option<i64> },
+    Token { token: TokenHash, scopes: Scopes, expires_at: Option<i64> },
 }
 
 impl Member {
@@ -93,7 +93,7 @@ impl Member {
 
     /// For the administrator's operations that name an account, with this member's own name only.
     pub(crate) fn own(&self) -> Admin {
-        Admin::acting(Arc::clone(&self.shared), self.actor())
+        Admin::acting(Arc::clone(&self.shared), self.store(), self.actor())
     }
 
     fn actor(&self) -> Actor {
@@ -113,6 +113,14 @@ impl Member {
             Right::Session { token, .. } => Ok(*token),
             Right::Token { .. } => Err(Forbidden::TokenUsed),
         }
+    }
+
+    /// The store, to be changed only as long as this right lasts: it may end between the request that shows it and the change.
+    pub(crate) fn store(&self) -> Store {
+        self.shared.store.acting_by(match self.right {
+            Right::Session { token, .. } => Authority::WebSession(token),
+            Right::Token { token, .. } => Authority::ApiToken(token),
+        })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

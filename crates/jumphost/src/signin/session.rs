@@ -17,10 +17,10 @@ use utoipa::ToSchema;
 use super::attempts::TooManyAttempts;
 use super::password::{HashError, Password, Verdict};
 use super::right::{Member, Right};
-use super::scope::Scopes;
+use super::scope::{Forbidden, Scopes};
 use super::token::{NoRandomness, Token, same};
 use super::{SESSION_IDLE, SESSION_LIFETIME, SignIn, Visit};
-use crate::admin::{Fault, FaultKind, STORE_FAILED, unix_millis};
+use crate::admin::{Fault, FaultKind, unix_millis};
 use crate::audit::{Fact, SignInRefusal, Subject};
 
 /// A use is noted at most so often: a page that asks every second must not write every second.
@@ -105,13 +105,30 @@ pub struct SessionProof {
     pub key: Option<Token>,
 }
 
+/// What a request shows of its session before anybody has looked which it is.
+#[derive(Debug, Clone)]
+pub struct SessionClaim {
+    /// The page's.
+    pub key: Token,
+    /// Of each cookie that may belong to the key: one of them at most does. Each costs a look; whoever reads them out of
+    /// a request bounds their number.
+    pub tokens: Vec<Token>,
+}
+
+impl SessionClaim {
+    /// Each token with the key, in their order.
+    pub fn proofs(&self) -> impl Iterator<Item = SessionProof> {
+        self.tokens.iter().map(|token| SessionProof { token: token.clone(), key: Some(self.key.clone()) })
+    }
+}
+
 /// Why a request is nobody's.
 #[derive(Debug, Error)]
 pub enum SessionProofError {
     /// There is no session of this token, or not any more.
     #[error("there is no such session, or not any more")]
     NoSession,
-    /// There is one, and the request does not show its key.
+    /// There is one, and this is not its key; or the request shows no key, and nobody has looked.
     #[error("this is not the key of the session")]
     OtherKey,
     /// The store failed.
@@ -137,7 +154,60 @@ impl Shown<'_> {
     }
 }
 
-/// Why nobody was signed in.
+/// Why no session began for somebody who had shown who they are. Each way of showing that tells it in its own words.
+#[derive(Debug, Error)]
+pub enum BeginSessionError {
+    /// The account was removed in this very moment.
+    #[error("this account was just removed; ask an administrator for an invitation")]
+    NoSuchAccount,
+    /// The account was locked out in this very moment.
+    #[error("this account was just locked; ask an administrator to let it in again")]
+    Disabled,
+    /// The password was changed while it was compared.
+    #[error("the password of this account was just changed; sign in with the new one")]
+    PasswordChanged,
+    /// A token could not be made.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AddWebSessionError> for BeginSessionError {
+    fn from(error: AddWebSessionError) -> Self {
+        match error {
+            AddWebSessionError::NoSuchAccount { .. } => Self::NoSuchAccount,
+            AddWebSessionError::Disabled { .. } => Self::Disabled,
+            AddWebSessionError::PasswordChanged { .. } => Self::PasswordChanged,
+            AddWebSessionError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Fault for BeginSessionError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::NoSuchAccount => FaultKind::NotFound,
+            Self::Disabled => FaultKind::Forbidden,
+            Self::PasswordChanged => FaultKind::Conflict,
+            Self::NoRandomness(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchAccount => "no-such-account",
+            Self::Disabled => "account-disabled",
+            Self::PasswordChanged => "password-changed",
+            Self::NoRandomness(_) => "sign-in-failed",
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+/// Why nobody was signed in with a password.
 #[derive(Debug, Error)]
 pub enum SignInError {
     /// No such account, no password, a wrong one, or locked out: nobody is told which.
@@ -165,7 +235,8 @@ impl Fault for SignInError {
         match self {
             Self::BadCredentials => FaultKind::SignedOut,
             Self::TooManyAttempts { .. } | Self::Busy => FaultKind::TooMany,
-            Self::Failed | Self::Store(_) => FaultKind::Internal,
+            Self::Failed => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -175,7 +246,7 @@ impl Fault for SignInError {
             Self::TooManyAttempts { .. } => "too-many-attempts",
             Self::Busy => "busy",
             Self::Failed => "sign-in-failed",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 
@@ -203,9 +274,43 @@ impl From<HashError> for SignInError {
     }
 }
 
-impl From<NoRandomness> for SignInError {
-    fn from(_: NoRandomness) -> Self {
-        Self::Failed
+impl From<BeginSessionError> for SignInError {
+    /// Whoever comes with a password hears of an account's state only what a wrong password is told.
+    fn from(error: BeginSessionError) -> Self {
+        match error {
+            BeginSessionError::NoSuchAccount | BeginSessionError::Disabled => Self::BadCredentials,
+            // The next attempt is judged by the new one.
+            BeginSessionError::PasswordChanged => Self::Busy,
+            BeginSessionError::NoRandomness(_) => Self::Failed,
+            BeginSessionError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Why a session that was replaced goes on.
+#[derive(Debug, Error)]
+pub enum EndReplacedError {
+    /// An API token may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for EndReplacedError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Forbidden(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Forbidden(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
     }
 }
 
@@ -286,7 +391,7 @@ impl SignIn {
         account: Account,
         shown: Shown<'_>,
         visit: &Visit,
-    ) -> Result<SignedIn, SignInError> {
+    ) -> Result<SignedIn, BeginSessionError> {
         let (token, key) = (Token::generate("")?, Token::generate("")?);
         let via = shown.via();
         let new = NewWebSession {
@@ -302,20 +407,13 @@ impl SignIn {
             lifetime: SESSION_LIFETIME,
         };
         let replaces = self.replaced_by(visit).await?;
-        let expires_at = match self.shared.store.add_web_session(new, replaces).await {
-            Ok(expires_at) => expires_at.0,
-            // Removed in this very moment.
-            Err(AddWebSessionError::NoSuchAccount { .. }) => return Err(SignInError::BadCredentials),
-            // The next attempt is judged by the new one.
-            Err(AddWebSessionError::PasswordChanged { .. }) => return Err(SignInError::Busy),
-            Err(AddWebSessionError::Store(error)) => return Err(error.into()),
-        };
+        let expires_at = self.shared.store.add_web_session(new, replaces).await?.0;
         if replaces.is_some() {
             self.shared.registry.changes().note_sign_ins();
         }
         let right = Right::Session { token: token.hash(), via, expires_at };
         let member = Member::new(Arc::clone(&self.shared), account, visit.client, right);
-        let member = member.ok_or(SignInError::BadCredentials)?;
+        let member = member.ok_or(BeginSessionError::NoSuchAccount)?;
         let source = Source::from(visit.client.ip());
         self.shared.attempts().handle_signed_in(member.name(), source, Instant::now());
         self.shared.audit.record(member.subject(), &Fact::SignedIn { via });
@@ -323,12 +421,35 @@ impl SignIn {
     }
 
     /// The session that ends with this sign-in. A cookie without its key is not enough to end somebody's session either.
+    /// To be replaced is no use of a session.
     async fn replaced_by(&self, visit: &Visit) -> Result<Option<TokenHash>, StoreError> {
-        let Some(proof) = &visit.replaces else { return Ok(None) };
-        match self.session_of(proof).await {
-            Ok(_) => Ok(Some(proof.token.hash())),
-            Err(SessionProofError::NoSession | SessionProofError::OtherKey) => Ok(None),
-            Err(SessionProofError::Store(error)) => Err(error),
+        for proof in visit.replaces.iter().flat_map(SessionClaim::proofs) {
+            match self.session_of(&proof).await {
+                Ok(_) => return Ok(Some(proof.token.hash())),
+                Err(SessionProofError::NoSession | SessionProofError::OtherKey) => {}
+                Err(SessionProofError::Store(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the session that had this key, because one of this member's has taken its place in the same browser. The
+    /// cookie went with that, but only the page has ever been told the key. Nobody is told whether there was such a session.
+    ///
+    /// # Errors
+    /// [`EndReplacedError`]: an API token takes no session's place.
+    pub async fn end_replaced(&self, by: &Member, key: &Token) -> Result<(), EndReplacedError> {
+        let session = by.session()?;
+        if let Some(account) = by.store().remove_web_session_with_key(key.as_str(), session).await? {
+            self.note_signed_out(account, by.client());
+            self.shared.registry.changes().note_sign_ins();
+        }
+        Ok(())
+    }
+
+    fn note_signed_out(&self, account: Account, client: SocketAddr) {
+        if let Ok(name) = account.name.parse() {
+            self.shared.audit.record(Subject::account(AccountId(account.id), name).from(client), &Fact::SignedOut);
         }
     }
 
@@ -358,13 +479,11 @@ impl SignIn {
     }
 
     async fn session_of(&self, proof: &SessionProof) -> Result<WebSession, SessionProofError> {
+        // Whoever has no key has no session, whatever their cookies are.
+        let key = proof.key.as_ref().ok_or(SessionProofError::OtherKey)?;
         let session = self.shared.store.web_session(proof.token.hash(), SESSION_IDLE).await?;
         let session = session.ok_or(SessionProofError::NoSession)?;
-        if proof.key.as_ref().is_some_and(|key| same(&session.csrf, key.as_str())) {
-            Ok(session)
-        } else {
-            Err(SessionProofError::OtherKey)
-        }
+        if same(&session.csrf, key.as_str()) { Ok(session) } else { Err(SessionProofError::OtherKey) }
     }
 
     fn holder(
@@ -389,7 +508,7 @@ impl SignIn {
         if stored.last_used_at.is_none_or(|last| last.after(TOUCH_INTERVAL).0 <= now) {
             self.shared.store.touch_api_token(&stored.id).await?;
         }
-        let right = Right::Token { scopes, expires_at: stored.expires_at.map(|time| time.0) };
+        let right = Right::Token { token: token.hash(), scopes, expires_at: stored.expires_at.map(|time| time.0) };
         Ok(Member::new(Arc::clone(&self.shared), account, client, right))
     }
 
@@ -400,12 +519,49 @@ impl SignIn {
     pub async fn sign_out(&self, token: &Token, client: SocketAddr) -> Result<bool, StoreError> {
         let session = self.shared.store.web_session(token.hash(), SESSION_IDLE).await?;
         let ended = self.shared.store.remove_web_session(token.hash()).await?;
-        if let Some(account) = session.map(|session| session.account)
-            && let Ok(name) = account.name.parse()
-        {
-            self.shared.audit.record(Subject::account(AccountId(account.id), name).from(client), &Fact::SignedOut);
+        if let Some(session) = session {
+            self.note_signed_out(session.account, client);
         }
         self.shared.registry.changes().note_sign_ins();
         Ok(ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use adit_store::{AccountChange, NewAccount};
+
+    use super::*;
+    use crate::signin::{InvitationAcceptError, OidcSignInError};
+    use crate::{DataDir, JumpHost, RawConfig};
+
+    #[tokio::test]
+    async fn an_account_that_ends_at_the_last_moment_is_told_of_but_not_for_a_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = RawConfig::default().check().unwrap();
+        (config.ssh, config.web) = ((Ipv4Addr::LOCALHOST, 0).into(), (Ipv4Addr::LOCALHOST, 0).into());
+        let (host, _doors) = JumpHost::build(config, DataDir::open(folder.path()).unwrap()).await.unwrap();
+        let sign_in = host.sign_in();
+        let store = &sign_in.shared.store;
+        let new = NewAccount { name: "alice".to_owned(), tier: "plus".to_owned(), is_admin: false };
+        // As it was while she showed who she is.
+        let alice = store.add_account(new).await.unwrap();
+        let visit = Visit { client: "192.0.2.1:50000".parse().unwrap(), replaces: None };
+        let refused =
+            async || sign_in.begin_session(alice.clone(), Shown::Provider, &visit).await.expect_err("no session");
+        let codes = async || {
+            [
+                OidcSignInError::from(refused().await).code(),
+                InvitationAcceptError::from(refused().await).code(),
+                SignInError::from(refused().await).code(),
+            ]
+        };
+        let locked = AccountChange { disabled: Some(true), ..AccountChange::default() };
+        store.change_account("alice", locked).await.unwrap();
+        assert_eq!(codes().await, ["account-disabled", "account-disabled", "bad-credentials"]);
+        store.remove_account("alice").await.unwrap();
+        assert_eq!(codes().await, ["no-account", "no-such-account", "bad-credentials"]);
     }
 }

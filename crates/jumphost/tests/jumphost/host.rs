@@ -46,7 +46,11 @@ impl TestHost {
 
     /// Starts with the defaults, changed by `change`.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::again(tempfile::tempdir().unwrap(), change).await
+    }
+
+    /// Starts with what another one has left.
+    pub(crate) async fn again(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let data = DataDir::open(&folder.path().join("data")).unwrap();
         let mut config = RawConfig::default().check().unwrap();
         config.ssh = (Ipv4Addr::LOCALHOST, 0).into();

@@ -1,10 +1,10 @@
 //! How far a right reaches, and when it ends: of links, of API tokens, of administrators.
 
 use adit_jumphost::admin::{
-    AccountAdd, AccountChange, AccountRemove, AuditSearch, Fault, FaultKind, InvitationAdd, InvitationList, KeyAdd,
-    PasswordLink,
+    AccountAdd, AccountChange, AccountList, AccountRemove, AuditSearch, Fault, FaultKind, InvitationAdd,
+    InvitationList, InvitationRemove, KeyAdd, PasswordLink,
 };
-use adit_jumphost::member::{ChangePassword, Member, RegisterPort, TokenAdd, TokenList};
+use adit_jumphost::member::{AddKey, ChangePassword, Member, RegisterPort, TokenAdd, TokenList};
 use adit_jumphost::signin::InvitationLook;
 use adit_jumphost::signin::password::Password;
 use adit_jumphost::signin::scope::Scope;
@@ -169,11 +169,59 @@ async fn a_link_ends_with_its_makers_right() {
             None => drop(host.admin.call(AccountRemove { name: name.into() }).await.unwrap()),
         }
         assert_eq!(look().await.unwrap_err().code(), "no-such-invitation", "{name}");
-        // A request that was let in a moment earlier.
-        let late = admin.call(InvitationAdd::default()).await.unwrap_err();
-        assert_eq!((late.kind(), late.code()), (FaultKind::Forbidden, "not-admin"), "{name}");
     }
     assert_eq!(host.admin.call(InvitationList {}).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_right_that_ends_before_the_change_is_written_changes_nothing() {
+    let host = TestHost::start().await;
+    host.newcomer("root", true).await;
+    let losses = [
+        ("demoted", Some(AccountChange { admin: Some(false), ..change("demoted") })),
+        ("locked", Some(AccountChange { disabled: Some(true), ..change("locked") })),
+        ("removed", None),
+    ];
+    for (name, loss) in losses {
+        let by_session = host.newcomer(name, true).await;
+        let (_, by_token) = by_token(&host, &by_session, Scope::Admin).await;
+        let [by_hand, by_program] = [&by_session, &by_token].map(|member| member.admin().unwrap());
+        // Both requests were judged; now their right goes.
+        match loss {
+            Some(loss) => drop(host.admin.call(loss).await.unwrap()),
+            None => drop(host.admin.call(AccountRemove { name: name.into() }).await.unwrap()),
+        }
+        let mut late = Vec::new();
+        for admin in [&by_hand, &by_program] {
+            late.push(admin.call(add("mallory", false)).await.map(drop).unwrap_err().code());
+            late.push(
+                admin.call(AccountChange { tier: Some("pro".into()), ..change("root") }).await.unwrap_err().code(),
+            );
+            late.push(admin.call(InvitationRemove { id: "any".into() }).await.map(drop).unwrap_err().code());
+        }
+        late.push(by_hand.call(InvitationAdd::default()).await.map(drop).unwrap_err().code());
+        let token = TokenAdd { name: "late".into(), scopes: vec![Scope::Read], expires_in_ms: None };
+        let refused = by_session.call(token).await.map(drop).unwrap_err();
+        assert_eq!(refused.kind(), FaultKind::SignedOut, "{refused}");
+        late.push(refused.code());
+        assert_eq!(late, ["signed-out"; 8], "{name}");
+    }
+    let accounts = host.admin.call(AccountList {}).await.unwrap();
+    assert!(accounts.iter().all(|account| account.name != "mallory" && account.tier == "community"), "{accounts:?}");
+}
+
+#[tokio::test]
+async fn whoever_signs_out_has_nothing_written_any_more() {
+    let host = TestHost::start().await;
+    let alice = host.newcomer("alice", false).await;
+    let session = host.sign_in("alice", PASSWORD).await.unwrap();
+    let late = host.member(&session).await.unwrap();
+    host.sign_in.sign_out(&session.token, browser()).await.unwrap();
+    let text = HostKey::generate_ed25519().unwrap().public_key().to_text("");
+    let key = || AddKey { text: text.clone(), label: None, expires_in_ms: None, ports: None };
+    let refused = late.call(key()).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (FaultKind::SignedOut, "signed-out"));
+    alice.call(key()).await.expect("another session of hers goes on");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use adit_jumphost::admin::{
-    AccountAdd, AccountChange, AccountList, AuditSearch, Fault, FaultKind, FirstAdministrator, InvitationAdd,
-    InvitationList, InvitationRemove, PasswordLink,
+    AccountAdd, AccountChange, AccountList, AccountRemove, AuditSearch, Fault, FaultKind, FirstAdministrator,
+    InvitationAdd, InvitationList, InvitationRemove, PasswordLink,
 };
 use adit_jumphost::config::OidcConfig;
 use adit_jumphost::member::{ChangePassword, Overview, RegisterPort, TokenAdd, TokenList, TokenRemove};
@@ -12,8 +12,8 @@ use adit_jumphost::signin::password::Password;
 use adit_jumphost::signin::scope::Scope;
 use adit_jumphost::signin::token::Token;
 use adit_jumphost::signin::{
-    InvitationKindView, InvitationLook, OidcClaims, OidcSignInError, SessionProof, SessionProofError, SignInError, Via,
-    Visit,
+    InvitationKindView, InvitationLook, OidcClaims, OidcSignInError, SessionClaim, SessionProof, SessionProofError,
+    SignInError, Via, Visit,
 };
 
 use crate::dashboard::{PASSWORD, acceptance, browser, proof, question, visit};
@@ -150,6 +150,29 @@ async fn strangers_who_fail_keep_nobody_from_where_they_have_been() {
 }
 
 #[tokio::test]
+async fn where_somebody_has_been_is_known_after_a_restart() {
+    let host = TestHost::start().await;
+    for name in ["alice", "removed"] {
+        host.newcomer(name, false).await;
+    }
+    host.admin.call(AccountRemove { name: "removed".into() }).await.unwrap();
+    let host = TestHost::again(host.stop().await, |_| {}).await;
+    let removed = host.admin.call(InvitationAdd::default()).await.unwrap();
+    let again = acceptance(removed.token, "removed", PASSWORD);
+    host.sign_in.accept_invitation(again, from("203.0.113.1")).await.unwrap();
+    for account in ["alice", "removed"] {
+        for machine in 0..100 {
+            let stranger = from(&format!("198.51.100.{machine}"));
+            let refused = host.sign_in.with_password(question(account, "not theirs"), stranger).await;
+            assert_eq!(refused.unwrap_err().code(), "bad-credentials");
+        }
+    }
+    eventually("her desk is known", || async { host.sign_in("alice", PASSWORD).await.is_ok() }).await;
+    let other = host.sign_in("removed", PASSWORD).await;
+    assert_eq!(other.unwrap_err().code(), "too-many-attempts", "somebody else had the name there");
+}
+
+#[tokio::test]
 async fn a_store_that_fails_says_nothing_of_a_password() {
     let host = TestHost::start().await;
     host.newcomer("alice", false).await;
@@ -167,9 +190,11 @@ async fn a_session_is_new_at_each_sign_in_and_ends_on_the_server() {
     host.newcomer("alice", false).await;
     let first = host.sign_in("alice", PASSWORD).await.unwrap();
     let over = |replaces| host.sign_in.with_password(question("alice", PASSWORD), Visit { replaces, ..visit() });
-    over(Some(SessionProof { key: None, ..proof(&first) })).await.unwrap();
+    let planted = || Token::from_text("a cookie that somebody planted");
+    let claim = |key: &Token, tokens: Vec<Token>| Some(SessionClaim { key: key.clone(), tokens });
+    over(claim(&first.token, vec![first.token.clone()])).await.unwrap();
     assert!(host.member(&first).await.is_some(), "a cookie alone ends nothing");
-    let second = over(Some(proof(&first))).await.unwrap();
+    let second = over(claim(&first.key, vec![planted(), first.token.clone(), planted()])).await.unwrap();
     assert_ne!(first.token.as_str(), second.token.as_str());
     assert_ne!(first.key.as_str(), second.key.as_str());
     assert!(host.member(&first).await.is_none(), "replaced");
@@ -210,6 +235,45 @@ async fn a_session_is_proved_by_its_token_and_its_key_together() {
 }
 
 #[tokio::test]
+async fn a_cookie_without_a_key_is_not_looked_up() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    let shown = proof(&host.sign_in("alice", PASSWORD).await.unwrap());
+    let sign_in = host.sign_in.clone();
+    drop(host.stop().await);
+    let looked_up = sign_in.member_of_session(&shown, browser()).await.unwrap_err();
+    assert!(matches!(looked_up, SessionProofError::Store(_)), "{looked_up}");
+    let keyless = SessionProof { key: None, ..shown };
+    for refused in [
+        sign_in.member_of_session(&keyless, browser()).await.unwrap_err(),
+        sign_in.still_member(&keyless, browser()).await.unwrap_err(),
+    ] {
+        assert!(matches!(refused, SessionProofError::OtherKey), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_has_the_end_of_a_session_that_was_replaced() {
+    let host = TestHost::start().await;
+    host.newcomer("alice", false).await;
+    host.newcomer("bob", false).await;
+    let (older, newer) = (host.sign_in("alice", PASSWORD).await.unwrap(), host.sign_in("bob", PASSWORD).await.unwrap());
+    let bob = host.member(&newer).await.unwrap();
+    for key in [&newer.key, &older.token, &older.key, &older.key] {
+        host.sign_in.end_replaced(&bob, key).await.unwrap();
+    }
+    assert!(host.member(&older).await.is_none() && host.member(&newer).await.is_some());
+    host.sign_in.sign_out(&newer.token, browser()).await.unwrap();
+    let signed_out = || async {
+        let search = AuditSearch { kind: Some("signed-out".into()), ..AuditSearch::default() };
+        let events = host.admin.call(search).await.unwrap().items;
+        events.into_iter().rev().map(|event| event.account.unwrap()).collect::<Vec<_>>()
+    };
+    eventually("the last one is told", || async { signed_out().await.contains(&"bob".to_owned()) }).await;
+    assert_eq!(signed_out().await, ["alice", "bob"], "whose it was, and once");
+}
+
+#[tokio::test]
 async fn no_session_outlives_the_password_it_was_judged_by() {
     let host = TestHost::start().await;
     let alice = host.newcomer("alice", false).await;
@@ -239,7 +303,8 @@ async fn whoever_is_locked_out_is_out() {
     let host = TestHost::start().await;
     host.newcomer("alice", false).await;
     let session = host.sign_in("alice", PASSWORD).await.unwrap();
-    let mut changed = host.sign_in.changes().directory();
+    let alice = host.member(&session).await.unwrap().account_id();
+    let mut changed = host.sign_in.changes().account(alice);
     let locked = AccountChange { name: "alice".into(), tier: None, admin: None, disabled: Some(true) };
     host.admin.call(locked).await.unwrap();
     changed.changed().await.unwrap();
@@ -321,23 +386,24 @@ fn provider(sign_up: bool) -> Option<OidcConfig> {
 #[tokio::test]
 async fn a_person_whom_a_provider_knows_gets_one_account_where_that_is_wanted() {
     let closed = TestHost::with(|config| config.oidc = provider(false)).await;
-    let refused = closed.sign_in.with_oidc(&claims("1", "alice"), visit()).await.unwrap_err();
+    let refused = closed.sign_in.with_oidc(&claims("1", "alice"), browser()).await.unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (FaultKind::Forbidden, "no-account"));
 
     let host = TestHost::with(|config| config.oidc = provider(true)).await;
     host.newcomer("alice", true).await;
-    let first = host.sign_in.with_oidc(&claims("1", "Alice@example.org"), visit()).await.unwrap();
+    let first = host.sign_in.with_oidc(&claims("1", "Alice@example.org"), browser()).await.unwrap();
     assert_eq!((first.view.account.as_str(), first.view.admin), ("alice-2", false), "a name proves nothing");
     assert_eq!((first.view.tier.as_str(), first.view.via), ("plus", Via::Oidc));
-    let again = host.sign_in.with_oidc(&claims("1", "renamed"), visit()).await.unwrap();
+    let again = host.sign_in.with_oidc(&claims("1", "renamed"), browser()).await.unwrap();
     assert_eq!(again.view.account, "alice-2");
-    assert_eq!(host.sign_in.with_oidc(&claims("2", "alice"), visit()).await.unwrap().view.account, "alice-3");
+    assert_eq!(host.sign_in.with_oidc(&claims("2", "alice"), browser()).await.unwrap().view.account, "alice-3");
     let carol = claims("3", "carol");
-    let (one, other) = tokio::join!(host.sign_in.with_oidc(&carol, visit()), host.sign_in.with_oidc(&carol, visit()));
+    let (one, other) =
+        tokio::join!(host.sign_in.with_oidc(&carol, browser()), host.sign_in.with_oidc(&carol, browser()));
     let (one, other) = (one.unwrap().view.account, other.unwrap().view.account);
     assert_eq!((one.as_str(), other.as_str()), ("carol", "carol"), "two windows at once");
     let locked = AccountChange { name: "alice-2".into(), tier: None, admin: None, disabled: Some(true) };
     host.admin.call(locked).await.unwrap();
-    let refused = host.sign_in.with_oidc(&claims("1", "alice"), visit()).await.unwrap_err();
+    let refused = host.sign_in.with_oidc(&claims("1", "alice"), browser()).await.unwrap_err();
     assert!(matches!(refused, OidcSignInError::Disabled), "{refused}");
 }

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use adit_store::{
-    AccountChange, AccountQuery, AddAccountError, ChangeAccountError, NewAccount, NewPort, RemoveAccountError,
-    RemoveTierError, RenewError, Tier, TierLimits, UnixMillis,
+    AccountChange, AccountQuery, AddAccountError, ChangeAccountError, NewAccount, NewPort, PortQuery,
+    RemoveAccountError, RemoveTierError, RenewError, Tier, TierLimits, UnixMillis,
 };
 
 use crate::harness::{Database, LONG, an_hour_ago, ask, in_an_hour, join, key, on_every_database};
@@ -106,8 +106,10 @@ async fn removing_an_account_takes_all_it_had_and_nothing_else(database: Databas
 
     assert_eq!(store.account("alice").await.unwrap(), None);
     assert_eq!(store.list_keys(None).await.unwrap(), [bobs_key]);
-    assert!(store.list_ports(alice.id).await.unwrap().is_empty());
-    assert_eq!(store.list_ports(bob.id).await.unwrap(), [bobs_port]);
+    let left =
+        async |account| store.search_ports(account, &PortQuery { limit: 9, ..PortQuery::default() }).await.unwrap();
+    assert_eq!(left(alice.id).await.ports, []);
+    assert_eq!(left(bob.id).await.ports, [bobs_port]);
     assert_eq!(store.list_leases().await.unwrap(), [bobs_lease]);
     let lost = store.renew_lease(lease.fence, LONG).await.unwrap_err();
     assert!(matches!(lost, RenewError::Lost { fence } if fence == lease.fence), "{lost:?}");
@@ -207,14 +209,15 @@ async fn the_directory_holds_who_may_log_in(database: Database) {
     let lasting = store.add_key(alice.id, key("lasting")).await.unwrap();
     let expiring = key("expiring");
     let expiring = store.add_key(alice.id, adit_store::NewKey { expires_at: Some(future), ..expiring }).await.unwrap();
-    store.add_key(alice.id, adit_store::NewKey { expires_at: Some(past), ..key("expired") }).await.unwrap();
+    let expired = adit_store::NewKey { expires_at: Some(past), ..key("expired") };
+    let expired = store.add_key(alice.id, expired).await.unwrap();
     store.add_key(bob.id, key("locked out")).await.unwrap();
     let lock = AccountChange { disabled: Some(true), ..AccountChange::default() };
     store.change_account("bob", lock).await.unwrap();
 
     let directory = store.load_directory().await.unwrap();
     assert_eq!(directory.accounts, [alice]);
-    assert_eq!(directory.keys, [lasting, expiring]);
+    assert_eq!(directory.keys, [lasting, expiring, expired], "whoever looks a key up compares its time");
     assert_eq!(directory.tiers, store.list_tiers().await.unwrap());
     assert_eq!(directory.generation, store.generation().await.unwrap());
 }

@@ -6,6 +6,7 @@ mod harness;
 mod accounts;
 mod agent;
 mod audit;
+mod authority;
 mod keys;
 mod leases;
 mod ports;

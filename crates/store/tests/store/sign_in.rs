@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adit_store::{
-    AcceptInvitationError, Account, AccountChange, AddApiTokenError, AddInvitationError, AddWebSessionError,
+    AcceptInvitationError, Account, AccountChange, AddApiTokenError, AddInvitationError, AddWebSessionError, Authority,
     Invitation, InvitationKind, Maker, NewAccount, NewApiToken, NewInvitation, NewWebSession, SetPasswordError, Store,
     TokenHash,
 };
@@ -17,6 +17,8 @@ on_every_database!(
     a_session_lives_until_its_time_or_its_account_ends,
     a_new_session_replaces_the_old_one,
     a_session_begins_only_with_the_password_of_now,
+    nobody_signs_in_to_an_account_that_was_just_locked_or_removed,
+    a_key_ends_its_session_and_no_other,
     an_account_has_a_bounded_number_of_sessions,
     an_invitation_makes_one_account,
     an_invitation_for_a_name_is_for_that_name,
@@ -192,6 +194,48 @@ async fn a_session_begins_only_with_the_password_of_now(database: Database) {
     }
     store.add_web_session(judged_by("third", 6), None).await.unwrap();
     assert!(is_signed_in(&store, 6).await);
+}
+
+async fn nobody_signs_in_to_an_account_that_was_just_locked_or_removed(database: Database) {
+    let store = database.open().await;
+    let alice = join(&store, "alice").await;
+    store.set_password(alice.id, None, "first", None).await.unwrap();
+    let lock = |disabled| AccountChange { disabled: Some(disabled), ..AccountChange::default() };
+    store.change_account("alice", lock(true)).await.unwrap();
+    let ways = |seed| {
+        let judged = NewWebSession { judged_by: Some("first".to_owned()), ..session(&alice, seed) };
+        [session(&alice, seed), judged]
+    };
+    for new in ways(1) {
+        let refused = store.add_web_session(new, None).await.unwrap_err();
+        assert!(matches!(refused, AddWebSessionError::Disabled { .. }), "{refused:?}");
+    }
+    store.change_account("alice", lock(false)).await.unwrap();
+    assert!(!is_signed_in(&store, 1).await, "nothing waits to be let in again");
+    store.remove_account("alice").await.unwrap();
+    for new in ways(2) {
+        let refused = store.add_web_session(new, None).await.unwrap_err();
+        assert!(matches!(refused, AddWebSessionError::NoSuchAccount { .. }), "{refused:?}");
+    }
+}
+
+async fn a_key_ends_its_session_and_no_other(database: Database) {
+    let store = database.open().await;
+    let (alice, bob) = (join(&store, "alice").await, join(&store, "bob").await);
+    sign_in(&store, &alice, 1).await;
+    sign_in(&store, &bob, 2).await;
+    let ended_by = async |key: &str| store.remove_web_session_with_key(key, hash(2)).await.unwrap();
+    assert_eq!(ended_by("csrf").await, None);
+    assert_eq!(ended_by("csrf 2").await, None, "not the one that asks");
+    assert_eq!(ended_by("csrf 1").await, Some(alice));
+    assert_eq!(ended_by("csrf 1").await, None);
+    assert!(!is_signed_in(&store, 1).await && is_signed_in(&store, 2).await);
+
+    // Whose right is over may not write, and a key that is none asks for no write.
+    let late = store.acting_by(Authority::WebSession(hash(3)));
+    assert_eq!(late.remove_web_session_with_key("csrf 1", hash(3)).await.unwrap(), None);
+    assert!(late.remove_web_session_with_key("csrf 2", hash(3)).await.unwrap_err().is_right_ended());
+    assert!(is_signed_in(&store, 2).await);
 }
 
 async fn an_account_has_a_bounded_number_of_sessions(database: Database) {

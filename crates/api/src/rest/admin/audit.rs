@@ -1,6 +1,6 @@
 //! What happened: by the page, and as a table for a spreadsheet.
 
-use adit_jumphost::admin::{Admin, AuditPage, AuditSearch, csv_header};
+use adit_jumphost::admin::{AuditPage, AuditSearch, ListError, csv_header};
 use adit_jumphost::error_chain;
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::failure::Refusal;
-use crate::gate::caller::Administrator;
+use crate::gate::caller::{Administrator, WatchedAdministrator};
 use crate::gate::question::Filter;
 use crate::web::App;
 
@@ -49,12 +49,12 @@ async fn list(
     ),
     responses((status = 200, body = String, content_type = "text/csv"))
 )]
-async fn table(Administrator(admin): Administrator, Filter(search): Filter<AuditSearch>) -> Response {
+async fn table(reader: WatchedAdministrator, Filter(search): Filter<AuditSearch>) -> Response {
     let first = Part::Header(AuditSearch { before: None, limit: Some(CSV_PAGE), ..search });
     // Read as fast as it is taken: the log may be long, and the line slow.
-    let parts = unfold((admin, first), async |(admin, part)| {
-        let (text, rest) = part.write(&admin).await?;
-        Some((text, (admin, rest)))
+    let parts = unfold((reader, first), async |(reader, part)| {
+        let (text, rest) = part.write(&reader).await?;
+        Some((text, (reader, rest)))
     });
     let headers = [
         (CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
@@ -72,27 +72,34 @@ enum Part {
 
 /// The table breaks off, so that nobody takes a part of it for the whole.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit log cannot be read")]
-struct BrokenOff;
+enum BrokenOff {
+    #[error("whoever reads it does not administer this jump host any more")]
+    RightEnded,
+    #[error("the audit log cannot be read")]
+    Unreadable(#[from] ListError),
+}
 
 impl Part {
-    async fn write(self, admin: &Admin) -> Option<(Result<Bytes, BrokenOff>, Self)> {
+    /// The next lines, and what is left to write after them.
+    async fn write(self, reader: &WatchedAdministrator) -> Option<(Result<Bytes, BrokenOff>, Self)> {
         match self {
             Self::Header(search) => Some((Ok(csv_header().into()), Self::Events(search))),
-            Self::Events(search) => Some(match admin.call(search.clone()).await {
-                Ok(page) => {
-                    let lines: String = page.items.iter().map(|event| event.to_csv()).collect();
-                    let rest = page
-                        .next
-                        .map_or(Self::Nothing, |next| Self::Events(AuditSearch { before: Some(next), ..search }));
-                    (Ok(lines.into()), rest)
-                }
-                Err(error) => {
-                    tracing::error!(error = error_chain(&error), "an export of the audit log breaks off");
-                    (Err(BrokenOff), Self::Nothing)
-                }
-            }),
+            Self::Events(search) => Some(page(reader, search).await.map_or_else(
+                |error| {
+                    tracing::warn!(error = error_chain(&error), "an export of the audit log breaks off");
+                    (Err(error), Self::Nothing)
+                },
+                |(lines, rest)| (Ok(lines), rest.map_or(Self::Nothing, Self::Events)),
+            )),
             Self::Nothing => None,
         }
     }
+}
+
+/// A page of the events, and where the next one begins. A slow reader may have lost the right since the page before.
+async fn page(reader: &WatchedAdministrator, search: AuditSearch) -> Result<(Bytes, Option<AuditSearch>), BrokenOff> {
+    let admin = reader.still().await?.ok_or(BrokenOff::RightEnded)?;
+    let page = admin.call(search.clone()).await?;
+    let lines: String = page.items.iter().map(|event| event.to_csv()).collect();
+    Ok((lines.into(), page.next.map(|next| AuditSearch { before: Some(next), ..search })))
 }
