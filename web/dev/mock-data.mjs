@@ -54,7 +54,6 @@ function member(account, admin, now) {
     has_password: true,
     limits: LIMITS,
     /** @type {any[]} */ keys: [],
-    /** @type {any[]} */ ports: [],
     connection: CONNECTION,
   };
 }
@@ -66,7 +65,7 @@ export function beginning(now) {
     key('alice', 0, 'MacBook Pro', now),
     { ...key('alice', 1, HOSTILE, now), expires_at: now + 12 * DAY, ports: '10000-10999', key_type: 'sk-ssh-ed25519@openssh.com' },
   ];
-  alice.ports = [
+  const ports = [
     { id: '1', port: 10_080, description: 'Photos of the cat', shared: true, created_at: now - 9 * DAY, live: true },
     { id: '2', port: 10_022, description: HOSTILE, shared: false, created_at: now - 2 * DAY, live: false },
   ];
@@ -95,10 +94,10 @@ export function beginning(now) {
     },
   ];
   return {
-    /** @type {Map<string, { me: any, tunnels: any[], refusals: any[], tokens: any[] }>} */
+    /** @type {Map<string, { me: any, ports: any[], tunnels: any[], refusals: any[], tokens: any[] }>} */
     people: new Map([
-      ['alice', { me: alice, tunnels, refusals, tokens: [token(now)] }],
-      ['nina', { me: member('nina', false, now), tunnels: [], refusals: [], tokens: [] }],
+      ['alice', { me: alice, ports, tunnels, refusals, tokens: [token(now)] }],
+      ['nina', { me: member('nina', false, now), ports: [], tunnels: [], refusals: [], tokens: [] }],
     ]),
     directory: [
       { owner: 'bob', port: 18_080, address: '10.255.9.241:18080', description: 'Wiki of the garden club', live: true },

@@ -13,7 +13,7 @@ import { beginning, traffic } from './mock-data.mjs';
 /** @typedef {import('node:http').IncomingMessage} Request */
 /** @typedef {import('node:http').ServerResponse} Response */
 /** @typedef {ReturnType<typeof beginning>} Data */
-/** @typedef {{ me: any, tunnels: any[], refusals: any[], tokens: any[] }} Person */
+/** @typedef {{ me: any, ports: any[], tunnels: any[], refusals: any[], tokens: any[] }} Person */
 /** @typedef {{ name: string, key: string, data: Data, person: Person, streams: Set<Response> }} World */
 /** `text` is a body that is no JSON. @typedef {{ status: number, body?: unknown, text?: string, headers?: Record<string, string> }} Answer */
 
@@ -142,6 +142,7 @@ export function mockApi() {
     const { me, tokens } = person;
     const [, what, id = ''] = path;
     const changed = () => tell(world, 'me', me);
+    const portsChanged = () => tell(world, 'ports', {});
     switch (`${method} ${path.slice(0, 2).join('/')}${path.length > 2 ? '/…' : ''}`) {
       case 'GET me':
         return { status: 200, body: me };
@@ -180,23 +181,27 @@ export function mockApi() {
         tell(world, 'tunnels', tunnelsOf(world));
         return { status: 200, body: { account: name, fingerprint: id, sessions_cut: sessions.size } };
       }
+      case 'GET me/ports': {
+        const asked = Number(query.get('port'));
+        return { status: 200, body: page(asked ? person.ports.filter(({ port }) => port === asked) : person.ports, query) };
+      }
       case 'POST me/ports': {
-        if (me.ports.some((/** @type {any} */ port) => port.port === body.port)) {
+        if (person.ports.some((port) => port.port === body.port)) {
           throw new Refused(409, 'already-registered', `Port ${body.port} is in your list already.`);
         }
         const port = { id: String((nextId += 1)), created_at: Date.now(), live: false, ...body };
-        me.ports.push(port);
-        changed();
+        person.ports.push(port);
+        portsChanged();
         return { status: 201, body: port };
       }
       case 'PATCH me/ports/…': {
-        me.ports = me.ports.map((/** @type {any} */ port) => (port.id === id ? { ...port, ...body } : port));
-        changed();
-        return { status: 200, body: me.ports.find((/** @type {any} */ port) => port.id === id) };
+        person.ports = person.ports.map((port) => (port.id === id ? { ...port, ...body } : port));
+        portsChanged();
+        return { status: 200, body: person.ports.find((port) => port.id === id) };
       }
       case 'DELETE me/ports/…':
-        me.ports = me.ports.filter((/** @type {any} */ port) => port.id !== id);
-        changed();
+        person.ports = person.ports.filter((port) => port.id !== id);
+        portsChanged();
         return { status: 204 };
       case 'GET me/tunnels':
         return { status: 200, body: tunnelsOf(world) };
@@ -208,6 +213,8 @@ export function mockApi() {
         const port = Number(query.get('port'));
         return { status: 200, body: { port, minutes: port === 10_080 ? traffic(Date.now()) : [] } };
       }
+      case 'POST session/replaced':
+        return { status: 204 };
       case 'PUT me/password':
         if (body.current === 'wrong') throw new Refused(400, 'bad-credentials', 'The current password is not right.');
         return { status: 204 };
@@ -222,7 +229,7 @@ export function mockApi() {
         person.tokens = tokens.filter((token) => token.id !== id);
         return { status: 204 };
       case 'GET directory':
-        return { status: 200, body: data.directory };
+        return { status: 200, body: page(data.directory, query) };
       default:
         throw new Refused(404, 'not-found', `the mock has no ${method} ${what}`);
     }

@@ -225,6 +225,7 @@ test('on a phone the menu opens, leads on, and closes', async ({ page }) => {
 });
 
 for (const [path, button] of [
+  ['/edge/reverse-tunnel', 'Remove port 10080'],
   ['/admin/accounts', 'Manage nina'],
   ['/admin/invitations', 'Revoke link 3'],
   ['/admin/tiers', 'Remove tier plus'],
@@ -472,6 +473,40 @@ test('a thousand live sessions, of which the page holds fifty while they move', 
   await expect(page.getByRole('button', { name: 'Next' })).toBeDisabled();
   await expect(page.getByRole('row')).toHaveCount(51);
   expect(await size()).toBeLessThan(before * 1.1);
+});
+
+test('a member steps through a thousand registered ports, and finds one', async ({ page }) => {
+  await visit(page, 'alice', '/edge/reverse-tunnel');
+  const asked: string[] = [];
+  const ports = Array.from({ length: 1_000 }, (_, index) => ({
+    id: String(index),
+    port: 20_000 + index,
+    description: `service ${index}`,
+    shared: false,
+    created_at: 0,
+    live: false,
+  }));
+  await page.route('**/api/v1/me/ports?*', async (route) => {
+    const { searchParams } = new URL(route.request().url());
+    asked.push(searchParams.toString());
+    const found = ports.filter(({ port }) => String(port).includes(searchParams.get('q') ?? ''));
+    const offset = Number(searchParams.get('offset'));
+    await route.fulfill({ json: { total: found.length, items: found.slice(offset, offset + Number(searchParams.get('limit'))) } });
+  });
+  await page.reload();
+  const list = page.getByRole('group', { name: 'Registered ports' });
+  await expect(list.getByRole('row')).toHaveCount(51);
+  const pages = page.getByRole('navigation', { name: 'Pages of ports' });
+  await pages.getByRole('button', { name: 'Next' }).click();
+  await expect(pages.getByText('51–100 of 1,000 ports')).toBeVisible();
+  await page.getByLabel('Search by port or description').fill('20777');
+  await expect(list.getByRole('row')).toHaveCount(2);
+  await page.getByLabel('Search by port or description').fill('99999');
+  await expect(page.getByText('No port matches “99999”.')).toBeVisible();
+  await page.getByLabel('Search by port or description').fill('');
+  await expect(list.getByRole('row')).toHaveCount(51);
+  await expect(page.getByLabel('Search by port or description')).toBeFocused();
+  for (const query of asked) expect(query).toContain('limit=50');
 });
 
 test('an administrator steps through a thousand sessions', async ({ page }) => {

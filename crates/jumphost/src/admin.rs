@@ -105,11 +105,22 @@ pub struct ListError(#[from] StoreError);
 
 impl Fault for ListError {
     fn kind(&self) -> FaultKind {
-        FaultKind::Internal
+        self.0.kind()
     }
 
     fn code(&self) -> &'static str {
-        STORE_FAILED
+        self.0.code()
+    }
+}
+
+impl Fault for StoreError {
+    /// Whoever lost their right while their change was on its way hears what their next request would.
+    fn kind(&self) -> FaultKind {
+        if self.is_right_ended() { FaultKind::SignedOut } else { FaultKind::Internal }
+    }
+
+    fn code(&self) -> &'static str {
+        if self.is_right_ended() { SIGNED_OUT } else { STORE_FAILED }
     }
 }
 
@@ -128,19 +139,22 @@ impl Fault for AccountLookupError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::NoSuchAccount(_) => FaultKind::NotFound,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
             Self::NoSuchAccount(_) => "no-such-account",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
 
 pub(crate) const STORE_FAILED: &str = "store-failed";
+
+/// The code of what is refused because there is no session, or none any more.
+pub(crate) const SIGNED_OUT: &str = "signed-out";
 
 /// The right to administer a jump host. Clones share it.
 #[derive(Clone)]
@@ -174,8 +188,9 @@ impl Admin {
         Self { store: shared.store.clone(), place: Place::Server(shared), by: None }
     }
 
-    pub(crate) fn acting(shared: Arc<Shared>, by: Actor) -> Self {
-        Self { by: Some(by), ..Self::running(shared) }
+    /// `store` is the one that they may change as long as their right lasts.
+    pub(crate) fn acting(shared: Arc<Shared>, store: Store, by: Actor) -> Self {
+        Self { store, place: Place::Server(shared), by: Some(by) }
     }
 
     /// For a data folder that no running server uses, and its store.

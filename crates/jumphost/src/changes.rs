@@ -1,4 +1,5 @@
 //! Tells pages that something changed, so that they need not ask. A change carries nothing: who hears of it looks again.
+//! What is one account's wakes the pages of that account and no others, so that nobody's doings cost anybody else.
 //! Sessions tell without waiting, and where nobody listens it costs them a look into an empty map.
 
 use std::collections::HashMap;
@@ -13,37 +14,54 @@ pub type Version = watch::Receiver<()>;
 /// The versions of all that pages show.
 #[derive(Debug)]
 pub struct Changes {
-    live: Mutex<HashMap<AccountId, watch::Sender<()>>>,
+    accounts: Mutex<HashMap<AccountId, OfAccount>>,
     forwards: watch::Sender<()>,
-    directory: watch::Sender<()>,
+    shared_ports: watch::Sender<()>,
     listing: watch::Sender<()>,
     sign_ins: watch::Sender<()>,
+}
+
+/// What the pages of one account show.
+#[derive(Debug, Default)]
+struct OfAccount {
+    account: watch::Sender<()>,
+    ports: watch::Sender<()>,
+    live: watch::Sender<()>,
+}
+
+impl OfAccount {
+    fn is_heard(&self) -> bool {
+        [&self.account, &self.ports, &self.live].iter().any(|sender| sender.receiver_count() > 0)
+    }
 }
 
 impl Changes {
     pub(crate) fn new() -> Self {
         Self {
-            live: Mutex::default(),
+            accounts: Mutex::default(),
             forwards: watch::Sender::new(()),
-            directory: watch::Sender::new(()),
+            shared_ports: watch::Sender::new(()),
             listing: watch::Sender::new(()),
             sign_ins: watch::Sender::new(()),
         }
     }
 
+    /// The account itself, its keys and the limits of its tier.
+    #[must_use]
+    pub fn account(&self, account: AccountId) -> Version {
+        self.hear(account, |of| &of.account)
+    }
+
+    /// The ports that an account has registered. Which of them are live shows in [`live`](Self::live).
+    #[must_use]
+    pub fn ports(&self, account: AccountId) -> Version {
+        self.hear(account, |of| &of.ports)
+    }
+
     /// What is live of one account: a session or forward came, went or was refused.
     #[must_use]
     pub fn live(&self, account: AccountId) -> Version {
-        let mut live = self.lock();
-        // Those whose last listener has left, so that the map holds no more than there are listeners.
-        live.retain(|_, sender| sender.receiver_count() > 0);
-        live.entry(account).or_insert_with(|| watch::Sender::new(())).subscribe()
-    }
-
-    /// Accounts, keys, tiers and registered ports, of anybody.
-    #[must_use]
-    pub fn directory(&self) -> Version {
-        self.directory.subscribe()
+        self.hear(account, |of| &of.live)
     }
 
     /// The ports that members share with each other, and which of them are live.
@@ -58,10 +76,16 @@ impl Changes {
         self.sign_ins.subscribe()
     }
 
+    pub(crate) fn note_account(&self, account: AccountId) {
+        self.note(account, |of| &of.account);
+    }
+
+    pub(crate) fn note_ports(&self, account: AccountId) {
+        self.note(account, |of| &of.ports);
+    }
+
     pub(crate) fn note_live(&self, account: AccountId) {
-        if let Some(sender) = self.lock().get(&account) {
-            sender.send_replace(());
-        }
+        self.note(account, |of| &of.live);
     }
 
     /// A forward of this account came or went.
@@ -75,6 +99,16 @@ impl Changes {
         self.forwards.subscribe()
     }
 
+    /// A port is shared, is shared no longer, or is shared with another description.
+    pub(crate) fn note_shared_ports(&self) {
+        self.shared_ports.send_replace(());
+    }
+
+    /// Which ports are shared, by anybody.
+    pub(crate) fn shared_ports(&self) -> Version {
+        self.shared_ports.subscribe()
+    }
+
     pub(crate) fn note_listing(&self) {
         self.listing.send_replace(());
     }
@@ -84,16 +118,25 @@ impl Changes {
         self.listing.receiver_count() == 0
     }
 
-    pub(crate) fn note_directory(&self) {
-        self.directory.send_replace(());
-    }
-
     pub(crate) fn note_sign_ins(&self) {
         self.sign_ins.send_replace(());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, watch::Sender<()>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hear(&self, account: AccountId, what: impl Fn(&OfAccount) -> &watch::Sender<()>) -> Version {
+        let mut accounts = self.lock();
+        // Those whose last listener has left, so that the map holds no more than there are listeners.
+        accounts.retain(|_, of| of.is_heard());
+        what(accounts.entry(account).or_default()).subscribe()
+    }
+
+    fn note(&self, account: AccountId, what: impl Fn(&OfAccount) -> &watch::Sender<()>) {
+        if let Some(of) = self.lock().get(&account) {
+            what(of).send_replace(());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, OfAccount>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,13 +145,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_hears_of_its_own_account_only() {
+    fn a_listener_hears_of_its_own_account_only_and_of_what_it_asked_for() {
         let changes = Changes::new();
-        let (alice, bob) = (changes.live(AccountId(1)), changes.live(AccountId(2)));
+        let of = |account| [changes.account(account), changes.ports(account), changes.live(account)];
+        let (mut alice, bob) = (of(AccountId(1)), of(AccountId(2)));
+        let mut heard = || {
+            assert!(bob.iter().all(|version| !version.has_changed().unwrap()));
+            alice.each_mut().map(|version| {
+                let has_changed = version.has_changed().unwrap();
+                version.mark_unchanged();
+                has_changed
+            })
+        };
+        changes.note_account(AccountId(1));
+        assert_eq!(heard(), [true, false, false]);
+        changes.note_ports(AccountId(1));
+        assert_eq!(heard(), [false, true, false]);
         changes.note_live(AccountId(1));
-        assert!(alice.has_changed().unwrap() && !bob.has_changed().unwrap());
-        changes.note_directory();
-        assert!(!bob.has_changed().unwrap());
+        assert_eq!(heard(), [false, false, true]);
+        changes.note_shared_ports();
+        assert_eq!(heard(), [false, false, false]);
     }
 
     #[test]
@@ -116,8 +172,13 @@ mod tests {
         let changes = Changes::new();
         drop(changes.live(AccountId(1)));
         let listening = changes.live(AccountId(2));
+        let also = changes.account(AccountId(2));
         assert_eq!(changes.lock().len(), 1);
         changes.note_live(AccountId(1));
         assert!(!listening.has_changed().unwrap());
+        drop(listening);
+        let _third = changes.live(AccountId(3));
+        changes.note_account(AccountId(2));
+        assert!(also.has_changed().unwrap(), "an account is not forgotten while anything of it is heard");
     }
 }

@@ -14,6 +14,7 @@ use adit_store::{Key, Store, StoreError, TierLimits, UnixMillis};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::changes::Changes;
 use crate::registry::{CutReason, Registry};
 
 /// Twice in the second within which a change made elsewhere must act. One poll reads one row.
@@ -55,8 +56,8 @@ pub struct Directory {
     changes: AtomicU64,
     /// One reload at a time, so that an older snapshot never replaces a newer one.
     reloading: tokio::sync::Mutex<()>,
-    /// Keys that logged in since the last batch, with their last time.
-    used: Mutex<HashMap<i64, UnixMillis>>,
+    /// Keys that logged in since the last batch, with whose they are and their last time.
+    used: Mutex<HashMap<i64, (AccountId, UnixMillis)>>,
 }
 
 #[derive(Debug)]
@@ -64,10 +65,21 @@ struct Snapshot {
     generation: i64,
     /// Whether time alone can change anything.
     any_expires: bool,
-    accounts: HashSet<AccountId>,
+    accounts: HashMap<AccountId, Entry>,
     by_blob: HashMap<Box<[u8]>, Arc<Identity>>,
     /// The same by number, to judge live sessions.
     by_id: HashMap<i64, Arc<Identity>>,
+}
+
+/// What can change of an account: where this is another, there is something new for those who look at it.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    name: AccountName,
+    tier: String,
+    is_admin: bool,
+    limits: TierLimits,
+    /// By number, expired ones too. A key never changes, but for its last use, which the directory does not know.
+    keys: Vec<i64>,
 }
 
 impl Directory {
@@ -112,26 +124,54 @@ impl Directory {
     /// Notes that a key logged in just now; written with the next batch, off the session's way.
     pub(crate) fn note_used(&self, identity: &Identity) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.insert(identity.key_id, SystemTime::now().into());
+        used.insert(identity.key_id, (identity.account_id, SystemTime::now().into()));
     }
 
-    /// Loads a new snapshot if the store has changed, and cuts the sessions whose right is gone: how many those were.
+    /// Loads a new snapshot if the store has changed, cuts the sessions whose right is gone, and tells those whom the change concerns: how
+    /// many sessions were cut.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails; the old snapshot stays.
     pub async fn refresh(&self, registry: &Registry) -> Result<usize, StoreError> {
         let turn = self.reloading.lock().await;
         let current = self.snapshot();
+        let mut fresh = None;
         if current.generation != self.store.generation().await? {
-            let fresh = Snapshot::from_store(self.store.load_directory().await?);
-            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+            let loaded = Arc::new(Snapshot::from_store(self.store.load_directory().await?));
+            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&loaded);
             self.changes.fetch_add(1, Ordering::Release);
-            registry.changes().note_directory();
+            fresh = Some(loaded);
         } else if !current.any_expires {
             return Ok(0);
         }
         drop(turn);
-        Ok(self.cut_revoked(registry))
+        // First: no page is told of a right that is gone before that right has ended.
+        let cut = self.cut_revoked(registry);
+        if let Some(fresh) = fresh {
+            self.tell_what_changed(&current, &fresh, registry.changes()).await;
+        }
+        Ok(cut)
+    }
+
+    /// Tells those who look at an account that is another than it was, or who look at what it shares. A change that somebody else made in
+    /// the store looks no different from one of ours here.
+    async fn tell_what_changed(&self, before: &Snapshot, now: &Snapshot, changes: &Changes) {
+        let (mut came, mut any_went) = (Vec::new(), false);
+        for account in now.differing(before) {
+            changes.note_account(account);
+            if !before.accounts.contains_key(&account) {
+                came.push((account.0, None));
+            }
+        }
+        for account in before.differing(now).filter(|account| !now.accounts.contains_key(account)) {
+            changes.note_account(account);
+            any_went = true;
+        }
+        // What an account shares goes with it, and comes back with one that was locked out. A page that looks once too often is better
+        // than one that shows what is not so.
+        if any_went || self.store.is_any_shared(&came).await.unwrap_or(true) {
+            changes.note_shared_ports();
+        }
     }
 
     fn cut_revoked(&self, registry: &Registry) -> usize {
@@ -153,7 +193,7 @@ impl Directory {
                 Err(_) => {}
             }
         }
-        if let Err(error) = self.write_used().await {
+        if let Err(error) = self.write_used(registry).await {
             tracing::warn!(error = crate::error_chain(&error), "the last use of some keys is lost");
         }
     }
@@ -163,15 +203,20 @@ impl Directory {
         if cut > 0 {
             tracing::info!(sessions = cut, "sessions cut, their key or account is gone");
         }
-        self.write_used().await
+        self.write_used(registry).await
     }
 
-    async fn write_used(&self) -> Result<(), StoreError> {
+    async fn write_used(&self, registry: &Registry) -> Result<(), StoreError> {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         if used.is_empty() {
             return Ok(());
         }
-        self.store.touch_keys(&used.into_iter().collect::<Vec<_>>()).await
+        let times: Vec<_> = used.iter().map(|(key, (_, at))| (*key, *at)).collect();
+        self.store.touch_keys(&times).await?;
+        for account in used.into_values().map(|(account, _)| account).collect::<HashSet<_>>() {
+            registry.changes().note_account(account);
+        }
+        Ok(())
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -185,47 +230,49 @@ impl Snapshot {
         let mut accounts = HashMap::new();
         for account in directory.accounts {
             let limits = limits.get(&account.tier).copied().unwrap_or_default();
-            match account.name.parse::<AccountName>() {
+            match account.name.parse() {
                 Ok(name) => {
-                    accounts.insert(account.id, (name, limits));
+                    let (tier, is_admin) = (account.tier, account.is_admin);
+                    accounts.insert(AccountId(account.id), Entry { name, tier, is_admin, limits, keys: Vec::new() });
                 }
                 // Only a hand on the file can have done this; the other accounts are none the worse.
                 Err(error) => tracing::error!(id = account.id, %error, "an account of the store cannot log in"),
             }
         }
-        let identities = directory.keys.into_iter().filter_map(|key| {
-            let (name, limits) = accounts.get(&key.account)?;
-            let blob = key.blob.clone().into_boxed_slice();
-            identity(key, name.clone(), *limits).map(|identity| (blob, Arc::new(identity)))
-        });
-        let by_blob: HashMap<_, _> = identities.collect();
-        Self {
-            generation: directory.generation,
-            any_expires: by_blob.values().any(|identity| identity.expires.is_some()),
-            accounts: accounts.into_keys().map(AccountId).collect(),
-            by_id: by_blob.values().map(|identity| (identity.key_id, Arc::clone(identity))).collect(),
-            by_blob,
+        let now = SystemTime::now().into();
+        let (mut by_blob, mut by_id, mut any_expires) = (HashMap::new(), HashMap::new(), false);
+        for key in directory.keys {
+            let Some(entry) = accounts.get_mut(&AccountId(key.account)) else { continue };
+            entry.keys.push(key.id);
+            let Some(identity) = identity(&key, entry).map(Arc::new) else { continue };
+            any_expires |= identity.expires.is_some() && !identity.is_expired(now);
+            by_id.insert(identity.key_id, Arc::clone(&identity));
+            by_blob.insert(key.blob.into_boxed_slice(), identity);
         }
+        Self { generation: directory.generation, any_expires, accounts, by_blob, by_id }
+    }
+
+    /// The accounts of which the other says something else, or nothing.
+    fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = AccountId> + 'a {
+        self.accounts.iter().filter(|(account, entry)| other.accounts.get(account) != Some(entry)).map(|(id, _)| *id)
     }
 
     fn revoked(&self, identity: &Identity, now: UnixMillis) -> Option<CutReason> {
-        if !self.accounts.contains(&identity.account_id) {
+        if !self.accounts.contains_key(&identity.account_id) {
             return Some(CutReason::AccountRemoved);
         }
         match self.by_id.get(&identity.key_id) {
             Some(current) if current.is_expired(now) => Some(CutReason::KeyExpired),
             Some(_) => None,
-            // A snapshot leaves expired keys out, so a key that is missing may be either.
-            None if identity.is_expired(now) => Some(CutReason::KeyExpired),
             None => Some(CutReason::KeyRemoved),
         }
     }
 }
 
-fn identity(key: Key, account: AccountName, limits: TierLimits) -> Option<Identity> {
+fn identity(key: &Key, entry: &Entry) -> Option<Identity> {
     let fingerprint = key.fingerprint.parse();
     // A range that cannot be read must not become "any port".
-    let allowed = key.ports.map(|ports| {
+    let allowed = key.ports.clone().map(|ports| {
         let (first, last) = (Port::new(*ports.start())?, Port::new(*ports.end())?);
         PortRange::new(first, last)
     });
@@ -235,11 +282,11 @@ fn identity(key: Key, account: AccountName, limits: TierLimits) -> Option<Identi
     };
     Some(Identity {
         account_id: AccountId(key.account),
-        account,
-        limits,
+        account: entry.name.clone(),
+        limits: entry.limits,
         key_id: key.id,
         fingerprint,
-        label: key.label,
+        label: key.label.clone(),
         allowed: allowed.flatten(),
         expires: key.expires_at,
     })
@@ -251,7 +298,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use adit_ssh::crypto::{HostKey, PublicKey};
-    use adit_store::{AccountChange, NewAccount, NewKey};
+    use adit_store::{AccountChange, NewAccount, NewKey, NewPort, Tier};
     use tokio::time::timeout;
 
     use crate::metrics::Metrics;
@@ -273,7 +320,12 @@ mod tests {
         /// Adds an account with one key, as another node would: in the store only.
         async fn member(&self, name: &str, expires_at: Option<UnixMillis>) -> PublicKey {
             let new = NewAccount { name: name.to_owned(), tier: "plus".to_owned(), is_admin: false };
-            let account = self.store.add_account(new).await.unwrap();
+            self.store.add_account(new).await.unwrap();
+            self.give_key(name, expires_at).await
+        }
+
+        async fn give_key(&self, name: &str, expires_at: Option<UnixMillis>) -> PublicKey {
+            let account = self.store.account(name).await.unwrap().unwrap();
             let public = HostKey::generate_ed25519().unwrap().public_key().clone();
             let key = NewKey {
                 blob: public.blob().to_vec(),
@@ -376,6 +428,52 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_those_hear_of_a_change_whom_it_concerns() {
+        let world = World::new().await;
+        for name in ["alice", "bob"] {
+            world.member(name, None).await;
+        }
+        world.refresh().await;
+        let id = async |name| world.store.account(name).await.unwrap().unwrap().id;
+        let (alice, bob) = (id("alice").await, id("bob").await);
+        let changes = world.registry.changes();
+        let mut versions = [changes.account(AccountId(alice)), changes.account(AccountId(bob)), changes.shared_ports()];
+        let mut heard = async || {
+            world.refresh().await;
+            versions.each_mut().map(|version| {
+                let has_changed = version.has_changed().unwrap();
+                version.mark_unchanged();
+                has_changed
+            })
+        };
+        world.member("carol", None).await;
+        assert_eq!(heard().await, [false, false, false], "who is new shares nothing yet");
+        world.give_key("alice", Some(UnixMillis(1))).await;
+        assert_eq!(heard().await, [true, false, false], "a key that is over already is shown too");
+        let over = world.store.list_keys(Some(alice)).await.unwrap()[1].fingerprint.clone();
+        world.store.remove_key(alice, &over).await.unwrap();
+        assert_eq!(heard().await, [true, false, false]);
+
+        let on_tier = |tier: &str| AccountChange { tier: Some(tier.to_owned()), ..AccountChange::default() };
+        world.store.change_account("bob", on_tier("pro")).await.unwrap();
+        assert_eq!(heard().await, [false, true, false]);
+        let limits = TierLimits { forwards_per_account: Some(1), ..TierLimits::default() };
+        world.store.upsert_tier(&Tier { name: "pro".to_owned(), limits }).await.unwrap();
+        assert_eq!(heard().await, [false, true, false], "a tier's limits are those of who is on it");
+
+        let locked = |disabled| AccountChange { disabled: Some(disabled), ..AccountChange::default() };
+        world.store.change_account("bob", locked(true)).await.unwrap();
+        assert_eq!(heard().await, [false, true, true], "what bob may share is listed no longer");
+        let page = NewPort { port: 10_080, description: String::new(), shared: true };
+        world.store.add_port(bob, page, 1).await.unwrap();
+        world.store.change_account("bob", locked(false)).await.unwrap();
+        assert_eq!(heard().await, [false, true, true], "and again");
+        world.store.remove_account("alice").await.unwrap();
+        assert_eq!(heard().await, [true, false, true]);
+        assert_eq!(heard().await, [false, false, false]);
+    }
+
+    #[tokio::test]
     async fn the_last_use_of_a_key_is_written_in_the_end() {
         let world = World::new().await;
         let key = world.member("alice", None).await;
@@ -383,7 +481,10 @@ mod tests {
         world.directory.note_used(&world.directory.find(key.blob()).unwrap());
         let stop = CancellationToken::new();
         stop.cancel();
+        let account = world.directory.find(key.blob()).unwrap().account_id;
+        let shown = world.registry.changes().account(account);
         world.directory.run(&world.registry, stop).await;
+        assert!(shown.has_changed().unwrap(), "it stands beside the key");
         assert!(world.store.list_keys(None).await.unwrap()[0].last_used_at.is_some());
         assert_eq!(world.refresh().await, 0, "a use is no change of the directory");
     }

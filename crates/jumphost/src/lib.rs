@@ -40,6 +40,7 @@ pub mod metrics;
 mod ports;
 mod refusals;
 pub mod registry;
+pub mod search;
 pub mod server;
 mod session;
 mod shared;

@@ -15,17 +15,17 @@ use std::future::Future;
 
 use thiserror::Error;
 
-use crate::admin::{Fault, FaultKind};
+use crate::admin::{Fault, FaultKind, SIGNED_OUT};
 use crate::signin::scope::{Forbidden, Scope};
 
 pub use crate::signin::Member;
 pub use keys::{AddKey, AskClaimStatement, ClaimKey, RemoveKey};
 pub use overview::{ConnectionView, HostKeyView, LimitsView, MeView, Overview, SuggestedPort};
 pub use password::{ChangePassword, ChangePasswordError};
-pub(crate) use ports::shared_ports;
+pub(crate) use ports::live_ports;
 pub use ports::{
-    ChangePort, ChangePortError, DirectoryEntry, DirectoryList, RegisterPort, RegisterPortError, RegisteredPortView,
-    UnregisterPort,
+    ChangePort, ChangePortError, DirectoryEntry, DirectoryPage, DirectorySearch, PortPage, PortSearch, RegisterPort,
+    RegisterPortError, RegisteredPortView, UnregisterPort,
 };
 pub use tokens::{TokenAdd, TokenAddError, TokenList, TokenMade, TokenRemove, TokenRemoveError, TokenView};
 pub use tunnels::{
@@ -68,7 +68,7 @@ impl Fault for AccountGone {
     }
 
     fn code(&self) -> &'static str {
-        "signed-out"
+        SIGNED_OUT
     }
 }
 

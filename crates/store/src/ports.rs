@@ -2,6 +2,7 @@
 //! really holds a port is a [lease](crate::Lease).
 
 use crate::Store;
+use crate::accounts::containing;
 use crate::db::{Durability, Row, Tx, args};
 use crate::error::StoreError;
 use crate::time::UnixMillis;
@@ -33,6 +34,37 @@ pub struct SharedPort {
     pub port: RegisteredPort,
 }
 
+/// Which entries to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortQuery {
+    /// Only those with this in the description, in the port's digits or, where everybody's are listed, in the owner's name.
+    pub text: Option<String>,
+    /// Only those of this port.
+    pub port: Option<u16>,
+    /// Without the first so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of an account's own list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredPortPage {
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Those of this page, by port.
+    pub ports: Vec<RegisteredPort>,
+}
+
+/// A part of what the members share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedPortPage {
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Those of this page, by port, then owner.
+    pub ports: Vec<SharedPort>,
+}
+
 /// An entry to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPort {
@@ -51,6 +83,15 @@ pub struct PortChange {
     pub description: Option<String>,
     /// Whether every member sees it.
     pub shared: Option<bool>,
+}
+
+/// An entry that was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedPort {
+    /// As it was.
+    pub before: RegisteredPort,
+    /// As it now is.
+    pub after: RegisteredPort,
 }
 
 /// Why an entry was not added.
@@ -140,36 +181,84 @@ impl Store {
         Ok(port)
     }
 
-    /// An account's own list, by port.
+    /// A page of an account's own list, by port.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the database fails.
-    pub async fn list_ports(&self, account: i64) -> Result<Vec<RegisteredPort>, StoreError> {
-        let mut tx = self.db.read("list an account's ports").await?;
-        ports_of(&mut tx, account).await
+    pub async fn search_ports(&self, account: i64, query: &PortQuery) -> Result<RegisteredPortPage, StoreError> {
+        macro_rules! found {
+            ($what:literal, $rest:literal) => {
+                concat!(
+                    "SELECT ",
+                    $what,
+                    " FROM registered_ports WHERE account_id = $1 AND port = COALESCE($2, port)",
+                    " AND ($3 = '%%' OR description LIKE $3 ESCAPE '!' OR CAST(port AS TEXT) LIKE $3 ESCAPE '!') ",
+                    $rest
+                )
+            };
+        }
+        let mut tx = self.db.read("search an account's ports").await?;
+        let mut args = args![account, query.port, containing(query.text.as_deref())];
+        let total = tx.fetch_one(found!("COUNT(*) AS total", ""), args.clone()).await?.get("total")?;
+        args.extend(args![query.limit, query.offset]);
+        let sql = found!("id, account_id, port, description, shared, created_at", "ORDER BY port LIMIT $4 OFFSET $5");
+        Ok(RegisteredPortPage { total, ports: tx.fetch_all(sql, args, port_from).await? })
     }
 
-    /// What the members share, by port, then owner. Entries of disabled accounts are left out.
+    /// A page of what the members share, by port, then owner. Entries of disabled accounts are left out.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the database fails.
-    pub async fn list_shared_ports(&self) -> Result<Vec<SharedPort>, StoreError> {
-        let mut tx = self.db.read("list the shared ports").await?;
-        tx.fetch_all(
-            "SELECT ports.id, ports.account_id, ports.port, ports.description, ports.shared, ports.created_at,
-                    accounts.name AS owner
-             FROM registered_ports AS ports JOIN accounts ON accounts.id = ports.account_id
-             WHERE ports.shared = TRUE AND accounts.disabled = FALSE
-             ORDER BY ports.port, accounts.name",
-            args![],
-            |row| Ok(SharedPort { owner: row.get("owner")?, port: port_from(row)? }),
-        )
-        .await
+    pub async fn search_shared_ports(&self, query: &PortQuery) -> Result<SharedPortPage, StoreError> {
+        macro_rules! found {
+            ($what:literal, $rest:literal) => {
+                concat!(
+                    "SELECT ",
+                    $what,
+                    " FROM registered_ports AS ports JOIN accounts ON accounts.id = ports.account_id",
+                    " WHERE ports.shared = TRUE AND accounts.disabled = FALSE AND port = COALESCE($1, port)",
+                    " AND ($2 = '%%' OR description LIKE $2 ESCAPE '!' OR accounts.name LIKE $2 ESCAPE '!'",
+                    " OR CAST(port AS TEXT) LIKE $2 ESCAPE '!') ",
+                    $rest
+                )
+            };
+        }
+        let mut tx = self.db.read("search the shared ports").await?;
+        let mut args = args![query.port, containing(query.text.as_deref())];
+        let total = tx.fetch_one(found!("COUNT(*) AS total", ""), args.clone()).await?.get("total")?;
+        args.extend(args![query.limit, query.offset]);
+        let sql = found!(
+            "ports.id, account_id, port, description, shared, ports.created_at, accounts.name AS owner",
+            "ORDER BY port, accounts.name LIMIT $3 OFFSET $4"
+        );
+        let from = |row: &Row| Ok(SharedPort { owner: row.get("owner")?, port: port_from(row)? });
+        Ok(SharedPortPage { total, ports: tx.fetch_all(sql, args, from).await? })
     }
 
-    /// Changes the entry `id` of an account; returns it as it now is.
+    /// Whether any of these accounts shares the port named beside it, or any port where none is named. Asks for one after the other,
+    /// so name those that changed and not all there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the database fails.
+    pub async fn is_any_shared(&self, ports: &[(i64, Option<u16>)]) -> Result<bool, StoreError> {
+        if ports.is_empty() {
+            return Ok(false);
+        }
+        let mut tx = self.db.read("look for a shared port").await?;
+        for &(account, port) in ports {
+            let sql = "SELECT 1 AS found FROM registered_ports
+                       WHERE account_id = $1 AND port = COALESCE($2, port) AND shared = TRUE LIMIT 1";
+            if tx.fetch_optional(sql, args![account, port]).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Changes the entry `id` of an account.
     ///
     /// # Errors
     ///
@@ -179,20 +268,27 @@ impl Store {
         account: i64,
         id: &str,
         change: PortChange,
-    ) -> Result<RegisteredPort, ChangePortError> {
+    ) -> Result<ChangedPort, ChangePortError> {
         let mut tx = self.db.write(Durability::Synced, "change a registered port").await?;
-        let row = tx
+        let before = tx
             .fetch_optional(
+                "SELECT id, account_id, port, description, shared, created_at FROM registered_ports
+                 WHERE account_id = $1 AND id = $2",
+                args![account, id],
+            )
+            .await?
+            .ok_or(ChangePortError::NoSuchPort)?;
+        let row = tx
+            .fetch_one(
                 "UPDATE registered_ports SET description = COALESCE($3, description), shared = COALESCE($4, shared)
                  WHERE account_id = $1 AND id = $2
                  RETURNING id, account_id, port, description, shared, created_at",
                 args![account, id, change.description, change.shared],
             )
-            .await?
-            .ok_or(ChangePortError::NoSuchPort)?;
-        let port = port_from(&row)?;
+            .await?;
+        let changed = ChangedPort { before: port_from(&before)?, after: port_from(&row)? };
         tx.commit().await?;
-        Ok(port)
+        Ok(changed)
     }
 
     /// Removes the entry `id` of an account; returns it as it last was.

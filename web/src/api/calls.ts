@@ -13,12 +13,16 @@ export function query(values: Query): string {
 
 const part = encodeURIComponent;
 
+/** Which part of a long list is wanted: what `q` finds, from the `offset`th on, `limit` at most. */
+export type Window = { q: string; offset: number; limit: number };
+
 export const signIn = {
   view: () => request<Api.SignInView>('GET', '/sign-in'),
   session: () => request<Api.SessionView>('GET', '/session'),
   begin: (account: string, password: string) =>
     request<Api.SessionView>('POST', '/session', { account, password } satisfies Api.PasswordSignIn),
   end: () => request<void>('DELETE', '/session'),
+  endReplaced: (csrf: string) => request<void>('POST', '/session/replaced', { csrf } satisfies Api.ReplacedSession),
   lookAt: (token: string) =>
     request<Api.InvitationLookView>('POST', '/invitation/look', { token } satisfies Api.InvitationLook),
   accept: (token: string, account: string, password: string) =>
@@ -33,6 +37,8 @@ export const me = {
     request<Api.ClaimStatement>('POST', '/me/keys/claim-statement', { text } satisfies Api.AskClaimStatement),
   claimKey: (claim: Api.ClaimKey) =>
     request<Api.KeyView>('POST', '/me/keys/claim', claim),
+  ports: (window: Window) => request<Api.PortPage>('GET', `/me/ports${query(window)}`),
+  port: (port: number) => request<Api.PortPage>('GET', `/me/ports${query({ port })}`),
   registerPort: (port: Api.RegisterPort) =>
     request<Api.RegisteredPortView>('POST', '/me/ports', port),
   changePort: (id: string, change: Api.PortPatch) =>
@@ -47,12 +53,10 @@ export const me = {
   addToken: (token: Api.TokenAdd) =>
     request<Api.NewTokenView>('POST', '/me/tokens', token),
   removeToken: (id: string) => request<void>('DELETE', `/me/tokens/${part(id)}`),
-  directory: () => request<Api.DirectoryEntryView[]>('GET', '/directory'),
+  directory: (window: Window) => request<Api.DirectoryPage>('GET', `/directory${query(window)}`),
 };
 
 export type AuditFilter = { kind?: string; account?: string; q?: string };
-/** Which part of a long list is wanted: what `q` finds, from the `offset`th on, `limit` at most. */
-export type Window = { q: string; offset: number; limit: number };
 
 export const admin = {
   accounts: (window: Window) => request<Api.AccountPage>('GET', `/admin/accounts${query(window)}`),

@@ -9,6 +9,7 @@ type Schemas = components['schemas'];
 
 export type SignInView = Schemas['SignInView'];
 export type PasswordSignIn = Schemas['PasswordSignIn'];
+export type ReplacedSession = Schemas['ReplacedSession'];
 export type SessionView = Schemas['WebSessionView'];
 export type InvitationLook = Schemas['InvitationLook'];
 export type InvitationAccept = Schemas['InvitationAccept'];
@@ -34,7 +35,9 @@ export type Scope = Schemas['Scope'];
 export type TokenView = Schemas['TokenView'];
 export type TokenAdd = Schemas['TokenAdd'];
 export type NewTokenView = Schemas['TokenMade'];
+export type PortPage = Schemas['PortPage'];
 export type DirectoryEntryView = Schemas['DirectoryEntry'];
+export type DirectoryPage = Schemas['DirectoryPage'];
 
 export type AccountView = Schemas['AccountView'];
 export type AccountPage = Schemas['AccountPage'];

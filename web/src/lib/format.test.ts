@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, plural, rate, relativeTime, span, timeOfDay } from './format';
+import { bytes, plural, rate, relativeTime, somePorts, span, timeOfDay } from './format';
 
 test('sizes grow through their units, and never read "1000"', () => {
   const told = [0, 999, 1_000, 1_234, 99_949, 999_499, 999_500, 1_500_000, 25_200_000_000, 3e15].map(bytes);
@@ -12,6 +12,13 @@ test('a rate is a size per second, and never negative', () => {
 
 test('one is not many', () => {
   expect([plural(0, 'key'), plural(1, 'key'), plural(1_200, 'key')]).toEqual(['0 keys', '1 key', '1,200 keys']);
+});
+
+test('of many ports the first are told, and how many there are', () => {
+  const ports = (count: number) => Array.from({ length: count }, (_, at) => 10_001 + at);
+  expect(somePorts(ports(2))).toBe('10001, 10002');
+  expect(somePorts(ports(8))).toBe('10001, 10002, 10003, 10004, 10005, 10006, 10007, 10008');
+  expect(somePorts(ports(300))).toBe('10001, 10002, 10003, 10004, 10005, 10006, 10007, 10008 and 292 more');
 });
 
 const NOW = Date.UTC(2026, 10, 21, 12);

@@ -30,6 +30,15 @@ export function plural(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
+/** A session may hold hundreds of ports; a sentence or a cell bears so many. */
+const PORTS_TOLD = 8;
+
+/** `10080, 10443`; of many the first ones, `and 292 more`. */
+export function somePorts(ports: readonly number[]): string {
+  const told = ports.slice(0, PORTS_TOLD).join(', ');
+  return ports.length <= PORTS_TOLD ? told : `${told} and ${count(ports.length - PORTS_TOLD)} more`;
+}
+
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;

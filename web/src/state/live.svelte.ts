@@ -1,6 +1,6 @@
 /**
- * What the server tells by itself: the account, its tunnels, and that the directory changed. A stream of events, and requests
- * every few seconds while the stream is down, so that what the page shows stays true.
+ * What the server tells by itself: the account, its tunnels, and that a list changed. A stream of events, and requests every few
+ * seconds while the stream is down, so that what the page shows stays true.
  */
 
 import { me } from '../api/calls';
@@ -24,8 +24,11 @@ class Live {
   #me = $state.raw<MeView | null>(null);
   #tunnels = $state.raw<TunnelsView | null>(null);
   #samples = $state.raw<ReadonlyMap<string, Sample[]>>(new Map());
+  #ports = $state(0);
   #directory = $state(0);
   #lost = $state(false);
+  /** Nobody listened for a while, so lists may be out of date. */
+  #deaf = false;
   #stream: AbortController | null = null;
   #retry: ReturnType<typeof setTimeout> | null = null;
   #hide: ReturnType<typeof setTimeout> | null = null;
@@ -43,7 +46,12 @@ class Live {
     return this.#tunnels;
   }
 
-  /** Grows by one each time the directory must be fetched again. */
+  /** Grows by one each time the registered ports must be fetched again. */
+  get ports(): number {
+    return this.#ports;
+  }
+
+  /** The same for the directory. */
   get directory(): number {
     return this.#directory;
   }
@@ -75,6 +83,7 @@ class Live {
     this.#tunnels = null;
     this.#samples = new Map();
     this.#lost = false;
+    this.#deaf = false;
   }
 
   /** Asks at once, after a change of our own: the event says the same a moment later. */
@@ -87,13 +96,17 @@ class Live {
     this.#close();
     const stream = new AbortController();
     this.#stream = stream;
-    const opened = () => (this.#lost = false);
+    const opened = () => {
+      this.#lost = false;
+      // What changed meanwhile was not told.
+      if (this.#deaf) this.#listsChanged();
+      this.#deaf = false;
+    };
     listen(stream.signal, { opened, told: (event, data) => this.#told(event, data) }).catch((error: unknown) => {
       if (!(error instanceof ApiError)) throw error;
       if (this.#stream !== stream) return;
       this.#close();
       this.#lost = true;
-      this.#directory += 1;
       void this.#poll();
     });
   }
@@ -101,13 +114,21 @@ class Live {
   #told(event: string, data: string): void {
     if (event === 'me') this.#me = JSON.parse(data) as MeView;
     else if (event === 'tunnels') this.#took(JSON.parse(data) as TunnelsView);
+    else if (event === 'ports') this.#ports += 1;
     else if (event === 'directory') this.#directory += 1;
     else if (event === 'signed-out') session.ended();
   }
 
+  #listsChanged(): void {
+    this.#ports += 1;
+    this.#directory += 1;
+  }
+
   #close(): void {
-    this.#stream?.abort();
+    if (this.#stream === null) return;
+    this.#stream.abort();
     this.#stream = null;
+    this.#deaf = true;
   }
 
   /** One round while the stream is down: ask, wait, try the stream. */
@@ -117,6 +138,7 @@ class Live {
       if (!this.#running) return;
       this.#me = view;
       this.#took(tunnels);
+      this.#listsChanged();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       // The banner says it already; a session that ended is told by the client.

@@ -13,18 +13,26 @@ export class Paged<Item, View extends Page<Item>> {
   readonly limit = 50;
   #sought = $state('');
   #offset = $state(0);
-  readonly #view: Resource<View>;
+  readonly #found: Resource<{ sought: string; view: View }>;
 
   constructor(fetch: (window: Window) => Promise<View>) {
-    this.#view = new Resource(() => fetch({ q: this.#sought, offset: this.#offset, limit: this.limit }));
+    this.#found = new Resource(async () => {
+      const sought = this.#sought;
+      return { sought, view: await fetch({ q: sought, offset: this.#offset, limit: this.limit }) };
+    });
   }
 
   get view(): View | null {
-    return this.#view.value;
+    return this.#found.value?.view ?? null;
   }
 
   get error(): ApiError | null {
-    return this.#view.error;
+    return this.#found.error;
+  }
+
+  /** Nothing to be seen, and nothing to be searched for. */
+  get empty(): boolean {
+    return this.#found.value?.sought === '' && this.view?.total === 0;
   }
 
   get sought(): string {
@@ -45,7 +53,7 @@ export class Paged<Item, View extends Page<Item>> {
   }
 
   async load(): Promise<void> {
-    await this.#view.load();
+    await this.#found.load();
     // A page that emptied while somebody looked at it gives way to the last one there is.
     const total = this.view?.total ?? 0;
     if (this.#offset > 0 && this.#offset >= total) {

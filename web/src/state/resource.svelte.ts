@@ -5,7 +5,9 @@ import { ApiError } from '../api/client';
 export class Resource<Value> {
   #value = $state.raw<Value | null>(null);
   #error = $state.raw<ApiError | null>(null);
-  #turn = 0;
+  #asked = 0;
+  #answered = 0;
+  #round: Promise<void> | null = null;
   readonly #fetch: () => Promise<Value>;
 
   constructor(fetch: () => Promise<Value>) {
@@ -21,18 +23,27 @@ export class Resource<Value> {
     return this.#error;
   }
 
+  /**
+   * Fetches it, and resolves with an answer to a request that left after this call. One request is under way at a time: on a slow line
+   * those who ask meanwhile share the next one, and each answer is shown.
+   */
   async load(): Promise<void> {
-    this.#turn += 1;
-    const turn = this.#turn;
+    this.#asked += 1;
+    const turn = this.#asked;
+    while (this.#answered < turn) await (this.#round ??= this.#ask());
+  }
+
+  async #ask(): Promise<void> {
+    const upTo = this.#asked;
     try {
-      const value = await this.#fetch();
-      // A slow answer to an earlier question must not replace the answer to a later one.
-      if (turn !== this.#turn) return;
-      this.#value = value;
+      this.#value = await this.#fetch();
       this.#error = null;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (turn === this.#turn) this.#error = error;
+      this.#error = error;
+    } finally {
+      this.#answered = upTo;
+      this.#round = null;
     }
   }
 }

@@ -3,10 +3,14 @@
 import { tick } from 'svelte';
 import type { Attachment } from 'svelte/attachments';
 
+/** The way back from a dialog that closes just now: another that opens in its place goes back by it in the end. */
+let closing: HTMLElement[] = [];
+
 /** `left` is told once, when the person leaves the dialog in one of the browser's ways (Esc, a phone's way back). */
 export function modal(left: () => void): Attachment<HTMLDialogElement> {
   return (dialog) => {
-    const opener = document.activeElement;
+    const focused = document.activeElement;
+    const wayBack = focused instanceof HTMLElement && focused !== document.body ? [focused, ...closing] : closing;
     let gone = false;
     const leave = () => {
       if (gone) return;
@@ -25,12 +29,14 @@ export function modal(left: () => void): Attachment<HTMLDialogElement> {
     return () => {
       gone = true;
       dialog.close();
+      closing = wayBack;
       // A dialog that is already out of the page gives no focus back, and what opened it may be what it removed: a keyboard must
       // not be left nowhere.
       void tick().then(() => {
+        closing = [];
         if (document.activeElement !== document.body) return;
-        const back = opener instanceof HTMLElement && opener.isConnected ? opener : document.querySelector<HTMLElement>('main h1');
-        back?.focus();
+        const opener = wayBack.find((element) => element.isConnected);
+        (opener ?? document.querySelector<HTMLElement>('main h1'))?.focus();
       });
     };
   };

@@ -15,7 +15,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(overview)).routes(routes!(change_password))
 }
 
-/// The account with its keys, its registered ports, and how to connect.
+/// The account with its keys, and how to connect.
 #[utoipa::path(get, path = "/me", tag = "account", responses((status = 200, body = MeView)))]
 async fn overview(SignedIn { member, .. }: SignedIn) -> Result<Json<MeView>, Refusal> {
     Ok(Json(member.call(Overview {}).await?))

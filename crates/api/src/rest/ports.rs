@@ -1,7 +1,7 @@
 //! Registered ports, and the directory of those that members share.
 
 use adit_jumphost::member::{
-    ChangePort, DirectoryEntry, DirectoryList, RegisterPort, RegisteredPortView, UnregisterPort,
+    ChangePort, DirectoryPage, DirectorySearch, PortPage, PortSearch, RegisterPort, RegisteredPortView, UnregisterPort,
 };
 use axum::Json;
 use axum::http::StatusCode;
@@ -12,11 +12,11 @@ use utoipa_axum::routes;
 
 use crate::failure::Refusal;
 use crate::gate::caller::SignedIn;
-use crate::gate::question::{Body, Named};
+use crate::gate::question::{Body, Filter, Named};
 use crate::web::App;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(register)).routes(routes!(change, unregister)).routes(routes!(directory))
+    OpenApiRouter::new().routes(routes!(list, register)).routes(routes!(change, unregister)).routes(routes!(directory))
 }
 
 /// What becomes of an entry; what is left out stays as it is.
@@ -27,6 +27,23 @@ struct PortPatch {
     description: Option<String>,
     /// Whether every member sees it.
     shared: Option<bool>,
+}
+
+/// The registered ports by number.
+#[utoipa::path(
+    get, path = "/me/ports", tag = "ports",
+    params(
+        ("q" = Option<String>, Query, description = "Only with this in the description or in the port's digits."),
+        ("port" = Option<u16>, Query, description = "Only this port."),
+        ("offset" = Option<u32>, Query), ("limit" = Option<u32>, Query)
+    ),
+    responses((status = 200, body = PortPage))
+)]
+async fn list(
+    SignedIn { member, .. }: SignedIn,
+    Filter(search): Filter<PortSearch>,
+) -> Result<Json<PortPage>, Refusal> {
+    Ok(Json(member.call(search).await?))
 }
 
 /// Notes down a port.
@@ -63,8 +80,22 @@ async fn unregister(SignedIn { member, .. }: SignedIn, Named(id): Named<String>)
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What all members share.
-#[utoipa::path(get, path = "/directory", tag = "ports", responses((status = 200, body = [DirectoryEntry])))]
-async fn directory(SignedIn { member, .. }: SignedIn) -> Result<Json<Vec<DirectoryEntry>>, Refusal> {
-    Ok(Json(member.call(DirectoryList {}).await?))
+/// What all members share, by port, then owner.
+#[utoipa::path(
+    get, path = "/directory", tag = "ports",
+    params(
+        (
+            "q" = Option<String>, Query,
+            description = "Only with this in the description, in the owner's name or in the port's digits."
+        ),
+        ("port" = Option<u16>, Query, description = "Only this port."),
+        ("offset" = Option<u32>, Query), ("limit" = Option<u32>, Query)
+    ),
+    responses((status = 200, body = DirectoryPage))
+)]
+async fn directory(
+    SignedIn { member, .. }: SignedIn,
+    Filter(search): Filter<DirectorySearch>,
+) -> Result<Json<DirectoryPage>, Refusal> {
+    Ok(Json(member.call(search).await?))
 }

@@ -84,12 +84,80 @@ async fn a_page_hears_of_its_own_keys_and_of_what_others_share() {
     let text = HostKey::generate_ed25519().unwrap().public_key().to_text("");
     alice.post("/api/v1/me/keys", json!({"text": text})).await;
     assert_eq!(stream.wait_for("me").await["keys"].as_array().unwrap().len(), 1);
+    bob.post("/api/v1/me/ports", json!({"port": 10_081})).await;
+    bob.post("/api/v1/me/keys", json!({"text": HostKey::generate_ed25519().unwrap().public_key().to_text("")})).await;
     bob.post("/api/v1/me/ports", json!({"port": 10_080, "shared": true})).await;
-    assert_eq!(
-        stream.event().await.unwrap(),
-        ("directory".to_owned(), json!({})),
-        "and not `me`: nothing of hers changed"
-    );
+    assert_eq!(stream.event().await.unwrap(), ("directory".to_owned(), json!({})), "nothing else is her business");
+    alice.post("/api/v1/me/ports", json!({"port": 10_080})).await;
+    assert_eq!(stream.event().await.unwrap(), ("ports".to_owned(), json!({})), "and a private note is nobody else's");
+}
+
+#[tokio::test]
+async fn every_page_of_an_account_hears_of_it() {
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    let mut streams = [begun(&alice).await, begun(&alice).await, begun(&alice).await];
+    for keys in 1..=2 {
+        let text = HostKey::generate_ed25519().unwrap().public_key().to_text("");
+        alice.post("/api/v1/me/keys", json!({"text": text})).await;
+        for stream in &mut streams {
+            assert_eq!(stream.wait_for("me").await["keys"].as_array().unwrap().len(), keys);
+        }
+    }
+    drop(streams);
+    let mut later = Stream::open(&alice).await;
+    assert_eq!(later.wait_for("me").await["keys"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_change_of_another_process_is_told() {
+    let host = Host::start().await;
+    let (alice, bob) = (host.member("alice").await, host.member("bob").await);
+    let (mut stream, mut others) = (begun(&alice).await, begun(&bob).await);
+    let store = host.second_store().await;
+    let change = adit_store::AccountChange { tier: Some("pro".to_owned()), ..Default::default() };
+    store.change_account("alice", change).await.unwrap();
+    assert_eq!(stream.wait_for("me").await["tier"], "pro");
+    let change = adit_store::AccountChange { tier: Some("pro".to_owned()), ..Default::default() };
+    store.change_account("bob", change).await.unwrap();
+    assert_eq!(others.event().await.unwrap().0, "me", "the first that bob hears is of himself");
+}
+
+/// Of a whole account, with all that a page shows of it at once.
+const SMALL: usize = 4_096;
+
+#[tokio::test]
+async fn a_thousand_ports_make_no_event_and_no_answer_large() {
+    let host = Host::start().await;
+    let alice = host.member("alice").await;
+    let store = host.second_store().await;
+    let id = store.account("alice").await.unwrap().unwrap().id;
+    for port in 10_000..11_000 {
+        let hostile = adit_store::NewPort { port, description: "\u{202e}".repeat(200), shared: true };
+        store.add_port(id, hostile, 1_000).await.unwrap();
+    }
+    let me = alice.get("/api/v1/me").await;
+    assert!(me.body.len() < SMALL, "{} bytes", me.body.len());
+    let mut stream = Stream::open(&alice).await;
+    let told = stream.wait_for("me").await;
+    assert!(told.to_string().len() < SMALL, "{told}");
+    let change = json!({"port": 11_000});
+    assert_eq!(alice.post("/api/v1/me/ports", change).await.error(), (409, "too-many-ports".to_owned()));
+
+    for list in ["/api/v1/me/ports", "/api/v1/directory"] {
+        for (query, shown) in [("", 50), ("?limit=4294967295", 500), ("?offset=990", 10), ("?offset=1000", 0)] {
+            let page = alice.get(&format!("{list}{query}")).await.json();
+            let items = page["items"].as_array().unwrap().len();
+            assert_eq!((&page["total"], items), (&json!(1_000), shown), "{list}{query}");
+        }
+        for query in ["?offset=-1", "?limit=x", "?page=2"] {
+            assert_eq!(
+                alice.get(&format!("{list}{query}")).await.error(),
+                (400, "bad-query".to_owned()),
+                "{list}{query}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use adit_jumphost::admin::{Admin, InvitationAdd};
 use adit_jumphost::{DataDir, JumpHost, RawConfig};
+use adit_store::Store;
 use serde_json::{Value, json};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -76,12 +77,29 @@ impl Host {
         browser
     }
 
+    /// The store, as another process on the same folder opens it.
+    pub(crate) async fn second_store(&self) -> Store {
+        Store::open(self.folder.path().join("store.sqlite")).await.unwrap()
+    }
+
     /// Moves the last use of every session into the past.
     pub(crate) async fn age_sessions(&self, by: Duration) {
         let options = SqliteConnectOptions::new().filename(self.folder.path().join("store.sqlite"));
         let mut store = options.connect().await.unwrap();
         let aged = sqlx::query("UPDATE web_sessions SET seen_at = seen_at - $1").bind(by.as_millis() as i64);
         assert!(aged.execute(&mut store).await.unwrap().rows_affected() > 0);
+    }
+
+    /// Adds events of so many bytes each to the audit log.
+    pub(crate) async fn lengthen_audit_log(&self, events: u32, bytes: usize) {
+        let options = SqliteConnectOptions::new().filename(self.folder.path().join("store.sqlite"));
+        let mut store = options.connect().await.unwrap();
+        let added = sqlx::query(
+            "INSERT INTO audit_events (at, kind, detail) WITH RECURSIVE count (n) AS
+                 (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < $1)
+             SELECT n, 'test', '\"' || hex(zeroblob($2)) || '\"' FROM count",
+        );
+        added.bind(events).bind(bytes as i64 / 2).execute(&mut store).await.unwrap();
     }
 
     /// Stops it, and looks for a text in all its files.

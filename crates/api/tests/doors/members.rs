@@ -75,12 +75,21 @@ async fn a_port_is_noted_shared_and_another_members_is_not_there() {
     let (alice, bob) = (host.member("alice").await, host.member("bob").await);
     let noted = alice.post("/api/v1/me/ports", json!({"port": 10_080, "description": "web"})).await;
     assert_eq!((noted.status, &noted.json()["shared"]), (201, &json!(false)));
-    assert_eq!(bob.get("/api/v1/directory").await.json(), json!([]), "private by default");
+    assert_eq!(bob.get("/api/v1/directory").await.json(), json!({"total": 0, "items": []}), "private by default");
+    assert_eq!(alice.get("/api/v1/me/ports").await.json()["items"], json!([noted.json()]));
     let path = format!("/api/v1/me/ports/{}", noted.json()["id"].as_str().unwrap());
     let shared = alice.send("PATCH", &path, Some(json!({"shared": true})), &[]).await.json();
     assert_eq!((&shared["shared"], &shared["description"]), (&json!(true), &json!("web")));
     let seen = bob.get("/api/v1/directory").await.json();
-    assert_eq!((&seen[0]["owner"], &seen[0]["port"]), (&json!("alice"), &json!(10_080)));
+    let seen = &seen["items"][0];
+    assert_eq!((&seen["owner"], &seen["port"]), (&json!("alice"), &json!(10_080)));
+
+    // Each of these characters takes two in a pattern of the database, which bears 50,000.
+    let hostile = "_".repeat(25_001);
+    for path in ["directory", "me/ports"] {
+        let answer = alice.get(&format!("/api/v1/{path}?q={hostile}")).await;
+        assert_eq!(answer.error(), (400, "bad-query".to_owned()), "{path}");
+    }
 
     for (method, body) in [("PATCH", Some(json!({"shared": false}))), ("DELETE", None)] {
         assert_eq!(bob.send(method, &path, body, &[]).await.status, 404, "{method}");

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::{Admin, Fault, FaultKind, ListError, Operation, STORE_FAILED};
+use super::{Admin, Fault, FaultKind, ListError, Operation};
 use crate::audit::{Fact, Subject};
 use crate::registry::{CutReason, LiveSession};
+use crate::search::{LARGEST_PAGE, SearchText, USUAL_PAGE};
 use crate::signin::scope::Forbidden;
 
 /// The tier of an account when nobody names another: the smallest one, which may tunnel like all.
@@ -38,7 +39,7 @@ pub struct AccountList {}
 #[serde(default, deny_unknown_fields)]
 pub struct AccountSearch {
     /// Only with this in the name.
-    pub q: Option<String>,
+    pub q: Option<SearchText>,
     /// Without the first so many.
     pub offset: u32,
     /// At most so many.
@@ -53,10 +54,6 @@ pub struct AccountPage {
     /// Those of this page.
     pub items: Vec<AccountView>,
 }
-
-/// Accounts of one page, where nobody says otherwise, and at the most.
-const USUAL_PAGE: u32 = 50;
-const LARGEST_PAGE: u32 = 500;
 
 /// Changes an account; what is `None` stays as it is. A new tier's limits act on live sessions at once, and whoever is locked out
 /// is cut. Whoever is locked out or administers no longer loses the links they made. Who administers the jump host is not changed
@@ -147,7 +144,7 @@ impl Fault for AccountAddError {
             Self::Forbidden(error) => error.kind(),
             Self::Name(_) | Self::NoSuchTier { .. } => FaultKind::BadInput,
             Self::AccountExists { .. } => FaultKind::Conflict,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -157,7 +154,7 @@ impl Fault for AccountAddError {
             Self::Name(_) => "bad-account-name",
             Self::AccountExists { .. } => "account-exists",
             Self::NoSuchTier { .. } => "no-such-tier",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -194,7 +191,7 @@ impl Fault for AccountChangeError {
             Self::NoSuchAccount(_) => FaultKind::NotFound,
             Self::NoSuchTier { .. } => FaultKind::BadInput,
             Self::LastAdministrator(_) => FaultKind::Conflict,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -204,7 +201,7 @@ impl Fault for AccountChangeError {
             Self::NoSuchAccount(_) => "no-such-account",
             Self::NoSuchTier { .. } => "no-such-tier",
             Self::LastAdministrator(_) => "last-administrator",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -232,7 +229,7 @@ impl Fault for AccountRemoveError {
             Self::Forbidden(error) => error.kind(),
             Self::NoSuchAccount(_) => FaultKind::NotFound,
             Self::LastAdministrator(_) => FaultKind::Conflict,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -241,7 +238,7 @@ impl Fault for AccountRemoveError {
             Self::Forbidden(error) => error.code(),
             Self::NoSuchAccount(_) => "no-such-account",
             Self::LastAdministrator(_) => "last-administrator",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -292,7 +289,10 @@ impl Operation for AccountSearch {
 
     async fn run(self, admin: &Admin) -> Result<AccountPage, ListError> {
         let limit = self.limit.unwrap_or(USUAL_PAGE).min(LARGEST_PAGE);
-        let page = admin.store.search_accounts(&AccountQuery { text: self.q, offset: self.offset, limit }).await?;
+        let page = admin
+            .store
+            .search_accounts(&AccountQuery { text: self.q.map(SearchText::into_string), offset: self.offset, limit })
+            .await?;
         let live = live_sessions(admin);
         Ok(AccountPage { total: page.total, items: page.accounts.into_iter().map(|row| view(row, &live)).collect() })
     }

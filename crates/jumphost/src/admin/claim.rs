@@ -15,7 +15,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::keys::{KeyTermsError, KeyView, on_terms, view};
-use super::{AccountLookupError, Admin, Fault, FaultKind, Operation, Place, STORE_FAILED};
+use super::{AccountLookupError, Admin, Fault, FaultKind, Operation, Place};
 use crate::audit::Fact;
 use crate::data_dir::DataDirError;
 use crate::registry::CutReason;
@@ -140,7 +140,8 @@ impl Fault for KeyClaimStatementError {
             Self::Account(error) => error.kind(),
             Self::Text(_) => FaultKind::BadInput,
             Self::Disabled { .. } | Self::NotHeld { .. } | Self::AlreadyYours { .. } => FaultKind::Conflict,
-            Self::HostKeys(_) | Self::Store(_) => FaultKind::Internal,
+            Self::HostKeys(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -152,7 +153,7 @@ impl Fault for KeyClaimStatementError {
             Self::NotHeld { .. } => "key-not-held",
             Self::AlreadyYours { .. } => "key-already-yours",
             Self::HostKeys(_) => "host-keys-unusable",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Admin, ListError, Operation};
+use super::{Admin, ListError, Operation, escaped};
 use crate::audit::Fact;
+use crate::search::SearchText;
 
 /// Events of one page, where nobody says otherwise, and at the most.
 const USUAL_PAGE: u32 = 100;
@@ -28,7 +29,7 @@ pub struct AuditSearch {
     /// Only of accounts that had this name.
     pub account: Option<String>,
     /// Only with this in the account's name, the source or the detail.
-    pub q: Option<String>,
+    pub q: Option<SearchText>,
     /// Only what comes after the event with this number: [`AuditPage::next`] of the page before.
     pub before: Option<i64>,
     /// At most so many.
@@ -61,7 +62,7 @@ pub struct AuditView {
     pub session: Option<u64>,
     /// From where.
     pub source: Option<String>,
-    /// More, by kind. Text of a peer is in it as it came.
+    /// More, by kind. Text of a peer is in it with what acts on a page or terminal escaped.
     pub detail: Value,
 }
 
@@ -89,7 +90,7 @@ impl Operation for AuditSearch {
             account: None,
             account_name: given(self.account),
             kind: given(self.kind),
-            text: given(self.q),
+            text: given(self.q.map(SearchText::into_string)),
             since: None,
             before: self.before,
             limit,
@@ -152,7 +153,17 @@ fn view(stored: adit_store::AuditEvent) -> AuditView {
             _ => source.to_string(),
         }),
         // Another program's row is shown as the text it is.
-        detail: serde_json::from_str(&event.detail).unwrap_or(Value::String(event.detail)),
+        detail: printable(serde_json::from_str(&event.detail).unwrap_or(Value::String(event.detail))),
+    }
+}
+
+/// The same with the text in it escaped: it was kept as a peer sent it, and a page or a terminal would obey it.
+fn printable(detail: Value) -> Value {
+    match detail {
+        Value::String(text) => Value::String(escaped(&text)),
+        Value::Array(items) => items.into_iter().map(printable).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (escaped(&name), printable(value))).collect(),
+        value => value,
     }
 }
 
@@ -166,6 +177,13 @@ mod tests {
         assert_eq!(cell("=1+1"), "\"'=1+1\"");
         assert_eq!(cell("@SUM(A1)"), "\"'@SUM(A1)\"");
         assert_eq!(cell("say \"hi\",\r\nthen"), "\"say \"\"hi\"\",\r\nthen\"");
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_acts_on_no_page_and_no_terminal() {
+        let kept = serde_json::json!({"user": "a\u{1b}[2Jb", "keys": ["\u{202e}c"], "port": 22, "\u{7}": null});
+        let shown = serde_json::json!({"user": "a\\u{1b}[2Jb", "keys": ["\\u{202e}c"], "port": 22, "\\u{7}": null});
+        assert_eq!(printable(kept), shown);
     }
 
     #[test]

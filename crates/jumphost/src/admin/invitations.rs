@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 
 use super::{
     AccountLookupError, Actor, Admin, DEFAULT_TIER, Fault, FaultKind, LifetimeError, ListError, LongestLife, Operation,
-    STORE_FAILED,
 };
 use crate::audit::{Fact, Subject};
 use crate::signin::scope::Forbidden;
@@ -157,7 +156,8 @@ impl Fault for InvitationAddError {
             Self::Account(error) => error.kind(),
             Self::Name(_) | Self::NoSuchTier(_) | Self::Lifetime(_) => FaultKind::BadInput,
             Self::AccountExists { .. } | Self::TooMany { .. } => FaultKind::Conflict,
-            Self::NoRandomness(_) | Self::Store(_) => FaultKind::Internal,
+            Self::NoRandomness(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -171,7 +171,7 @@ impl Fault for InvitationAddError {
             Self::Lifetime(_) => "bad-expiry",
             Self::TooMany { .. } => "too-many-links",
             Self::NoRandomness(_) => "no-randomness",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::{
-    AccountLookupError, Admin, Fault, FaultKind, LifetimeError, LongestLife, Operation, STORE_FAILED, escaped,
-};
+use super::{AccountLookupError, Admin, Fault, FaultKind, LifetimeError, LongestLife, Operation, escaped};
 use crate::audit::Fact;
 use crate::registry::CutReason;
 
@@ -138,7 +136,7 @@ impl Fault for KeyAddError {
             Self::Terms(error) => error.kind(),
             Self::Text(_) => FaultKind::BadInput,
             Self::AlreadyYours { .. } | Self::HeldByOther { .. } | Self::TooMany { .. } => FaultKind::Conflict,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -150,7 +148,7 @@ impl Fault for KeyAddError {
             Self::AlreadyYours { .. } => "key-already-yours",
             Self::HeldByOther { .. } => "key-held-by-other",
             Self::TooMany { .. } => "too-many-keys",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -179,7 +177,7 @@ impl Fault for KeyTermsError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::LongLabel { .. } | Self::Lifetime(_) | Self::Ports(_) => FaultKind::BadInput,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -188,7 +186,7 @@ impl Fault for KeyTermsError {
             Self::LongLabel { .. } => "long-label",
             Self::Lifetime(_) => "bad-expiry",
             Self::Ports(_) => "bad-port-range",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -221,7 +219,7 @@ impl Fault for KeyRemoveError {
             Self::Account(error) => error.kind(),
             Self::Fingerprint(_) => FaultKind::BadInput,
             Self::NoSuchKey { .. } => FaultKind::NotFound,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -230,7 +228,7 @@ impl Fault for KeyRemoveError {
             Self::Account(error) => error.code(),
             Self::Fingerprint(_) => "bad-fingerprint",
             Self::NoSuchKey { .. } => "no-such-key",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::{Admin, Fault, FaultKind, Operation, escaped, unix_millis};
 use crate::audit::{Fact, Subject};
 use crate::registry::{CutReason, LiveForward, LiveSession};
+use crate::search::{LARGEST_PAGE, SearchText, USUAL_PAGE};
 
 /// Lists the live sessions, the oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,11 +22,11 @@ pub struct SessionList {}
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSearch {
     /// Only with this in the account's name, the client's address, the key's fingerprint or label, or as one of the ports.
-    pub q: Option<String>,
+    pub q: Option<SearchText>,
     /// Without the first so many.
     pub offset: usize,
     /// At most so many.
-    pub limit: Option<usize>,
+    pub limit: Option<u32>,
 }
 
 /// A page of the live sessions.
@@ -42,10 +43,6 @@ pub struct SessionPage {
     /// The sessions of this page.
     pub items: Vec<SessionView>,
 }
-
-/// Sessions of one page, where nobody says otherwise, and at the most.
-const USUAL_PAGE: usize = 50;
-const LARGEST_PAGE: usize = 500;
 
 /// Lists the open ports by number.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -169,12 +166,12 @@ impl Operation for SessionSearch {
 
     async fn run(self, admin: &Admin) -> Result<SessionPage, Infallible> {
         let mut found = admin.server().map(|shared| shared.registry.list()).unwrap_or_default();
-        if let Some(text) = self.q.as_deref().filter(|text| !text.is_empty()) {
+        if let Some(text) = self.q.as_ref().map(SearchText::as_str).filter(|text| !text.is_empty()) {
             found.retain(|session| is_found(session, text));
         }
         let limit = self.limit.unwrap_or(USUAL_PAGE).min(LARGEST_PAGE);
         // Only what is shown is looked at whole: a page costs the same with ten sessions and ten thousand.
-        let items = found.iter().skip(self.offset).take(limit).map(|session| session_view(session)).collect();
+        let items = found.iter().skip(self.offset).take(limit as usize).map(|session| session_view(session)).collect();
         Ok(SessionPage {
             total: found.len(),
             forwards: admin.server().map_or(0, |shared| shared.metrics.forwards.get()),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::{Admin, Fault, FaultKind, ListError, Operation, STORE_FAILED};
+use super::{Admin, Fault, FaultKind, ListError, Operation};
 use crate::audit::{Fact, Subject};
 
 /// As long as an account's name may be: both stand in the same tables.
@@ -92,7 +92,7 @@ impl Fault for TierSetError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Name(_) | Self::TooLarge(_) => FaultKind::BadInput,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -100,7 +100,7 @@ impl Fault for TierSetError {
         match self {
             Self::Name(_) => "bad-tier-name",
             Self::TooLarge(_) => "bad-limit",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -124,7 +124,7 @@ impl Fault for TierRemoveError {
         match self {
             Self::NoSuchTier(_) => FaultKind::NotFound,
             Self::InUse(_) => FaultKind::Conflict,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -132,7 +132,7 @@ impl Fault for TierRemoveError {
         match self {
             Self::NoSuchTier(_) => "no-such-tier",
             Self::InUse(_) => "tier-in-use",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! All that a member's page shows of the account, and what a client needs to connect.
+//! What every page of a member shows of the account, and what a client needs to connect. It is told again with each change, so what an
+//! account may have a thousand of, and only some pages show, is read by the page instead: [`PortSearch`](super::PortSearch).
 
 use adit_core::{Port, PortRange};
-use adit_store::{StoreError, TierLimits};
+use adit_store::{Credential, StoreError, TierLimits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ports::registered_ports;
-use super::{Member, MemberOperation, RegisteredPortView};
+use super::{Member, MemberOperation};
 use crate::admin::{AccountLookupError, KeyList, KeyView, ListError, Operation};
 use crate::shared::Shared;
 use crate::signin::scope::Scope;
@@ -38,8 +38,6 @@ pub struct MeView {
     pub limits: LimitsView,
     /// Its keys, in the order they were added.
     pub keys: Vec<KeyView>,
-    /// Its registered ports, by number.
-    pub ports: Vec<RegisteredPortView>,
     /// How to connect.
     pub connection: ConnectionView,
 }
@@ -106,7 +104,7 @@ impl MemberOperation for Overview {
     type Error = ListError;
 
     async fn run(self, member: &Member) -> Result<MeView, ListError> {
-        let (shared, account) = (member.shared(), member.account());
+        let shared = member.shared();
         let name = || Some(member.name().to_string());
         let keys = match (KeyList { account: name() }).run(&member.own()).await {
             Ok(keys) => keys,
@@ -114,16 +112,20 @@ impl MemberOperation for Overview {
             Err(AccountLookupError::NoSuchAccount(_)) => Vec::new(),
             Err(AccountLookupError::Store(error)) => return Err(error.into()),
         };
-        let credential = shared.store.credential(&account.name).await?;
+        // Not as it was when the member's right was made: pages of an account share a look, which must not be older than the change
+        // that they heard of.
+        let (account, has_password) = match shared.store.credential(member.name().as_str()).await? {
+            Some(Credential { account, phc }) => (account, phc.is_some()),
+            None => (member.account().clone(), false),
+        };
         Ok(MeView {
-            account: account.name.clone(),
-            tier: account.tier.clone(),
+            limits: limits(shared, tier_limits(shared, &account.tier).await?),
+            account: account.name,
+            tier: account.tier,
             admin: account.is_admin,
             created_at: account.created_at.0,
-            has_password: credential.is_some_and(|credential| credential.phc.is_some()),
-            limits: limits(shared, tier_limits(shared, &account.tier).await?),
+            has_password,
             keys,
-            ports: registered_ports(member).await?,
             connection: connection(shared),
         })
     }

@@ -108,7 +108,7 @@ impl MemberOperation for ChangePassword {
         }
         let old = judged?;
         let new = shared.hasher.hash(&self.new).await.map_err(SignInError::from)?;
-        let sessions_ended = match shared.store.set_password(account.id, Some(&old), &new, Some(session)).await {
+        let sessions_ended = match member.store().set_password(account.id, Some(&old), &new, Some(session)).await {
             Ok(ended) => ended,
             Err(SetPasswordError::NoSuchAccount { .. }) => return Err(AccountGone.into()),
             Err(SetPasswordError::Changed) => return Err(ChangePasswordError::Changed),

@@ -4,23 +4,24 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use adit_core::{AccountId, Port, PortRange};
-use adit_store::{AddPortError, NewPort, PortChange, RegisteredPort, RemovePortError, StoreError};
+use adit_store::{
+    AddPortError, ChangedPort, NewPort, PortChange, PortQuery, RegisteredPort, RemovePortError, SharedPort, StoreError,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::{AccountGone, Member, MemberOperation};
-use crate::admin::{Fault, FaultKind, ListError, STORE_FAILED, escaped};
+use crate::admin::{Fault, FaultKind, ListError, escaped};
 use crate::audit::Fact;
 use crate::registry::LiveSession;
-use crate::shared::Shared;
+use crate::search::{LARGEST_PAGE, SearchText, USUAL_PAGE};
 use crate::signin::scope::Scope;
 
 /// A description is a line, not a text.
 const LONGEST_DESCRIPTION: usize = 200;
 
-/// Ports that an account may have noted down, and so share at most: the page of the member and the directory of all hold each of them,
-/// and nobody serves a thousand.
+/// Ports that an account may have noted down, and so share at most: a search reads each of them, and nobody serves a thousand.
 const MOST_PORTS: u32 = 1_000;
 
 /// Notes down a port.
@@ -55,9 +56,51 @@ pub struct UnregisterPort {
     pub id: String,
 }
 
-/// Lists what all members share.
-#[derive(Debug, Clone, Deserialize)]
-pub struct DirectoryList {}
+/// Looks through the member's own notes, by port.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PortSearch {
+    /// Only with this in the description or in the port's digits.
+    pub q: Option<SearchText>,
+    /// Only this port.
+    pub port: Option<u16>,
+    /// Without the first so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// A page of the member's own notes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortPage {
+    /// How many were found, on all pages.
+    pub total: u64,
+    /// Those of this page.
+    pub items: Vec<RegisteredPortView>,
+}
+
+/// Looks through what all members share, by port, then owner.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DirectorySearch {
+    /// Only with this in the description, in the owner's name or in the port's digits.
+    pub q: Option<SearchText>,
+    /// Only this port.
+    pub port: Option<u16>,
+    /// Without the first so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// A page of what all members share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DirectoryPage {
+    /// How many were found, on all pages.
+    pub total: u64,
+    /// Those of this page.
+    pub items: Vec<DirectoryEntry>,
+}
 
 /// A port that a member has noted down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -137,7 +180,8 @@ impl Fault for RegisterPortError {
             Self::OutOfRange { .. } | Self::LongDescription { .. } => FaultKind::BadInput,
             Self::AlreadyRegistered { .. } | Self::TooMany { .. } => FaultKind::Conflict,
             Self::AccountGone(error) => error.kind(),
-            Self::NoRandomness | Self::Store(_) => FaultKind::Internal,
+            Self::NoRandomness => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -149,7 +193,7 @@ impl Fault for RegisterPortError {
             Self::TooMany { .. } => "too-many-ports",
             Self::AccountGone(error) => error.code(),
             Self::NoRandomness => "no-randomness",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -176,7 +220,7 @@ impl Fault for ChangePortError {
         match self {
             Self::NoSuchPort => FaultKind::NotFound,
             Self::LongDescription { .. } => FaultKind::BadInput,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -184,7 +228,7 @@ impl Fault for ChangePortError {
         match self {
             Self::NoSuchPort => "no-such-port",
             Self::LongDescription { .. } => "long-description",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -205,7 +249,7 @@ impl MemberOperation for RegisterPort {
             return Err(RegisterPortError::LongDescription { length });
         }
         let new = NewPort { port, description, shared: is_shared };
-        let stored = match shared.store.add_port(member.account_id().0, new, MOST_PORTS).await {
+        let stored = match member.store().add_port(member.account_id().0, new, MOST_PORTS).await {
             Ok(stored) => stored,
             Err(AddPortError::AlreadyRegistered { port }) => {
                 return Err(RegisterPortError::AlreadyRegistered { port });
@@ -216,7 +260,7 @@ impl MemberOperation for RegisterPort {
             Err(AddPortError::Store(error)) => return Err(error.into()),
         };
         shared.audit.record(member.subject(), &Fact::PortRegistered { port, shared: stored.shared });
-        shared.registry.changes().note_directory();
+        tell(member, stored.shared);
         Ok(view(stored, &own_live_ports(member)))
     }
 }
@@ -233,15 +277,18 @@ impl MemberOperation for ChangePort {
         }
         let shared = member.shared();
         let change = PortChange { description: self.description, shared: self.shared };
-        let stored = match shared.store.change_port(member.account_id().0, &self.id, change).await {
-            Ok(stored) => stored,
+        let changed = member.store().change_port(member.account_id().0, &self.id, change).await;
+        let ChangedPort { before, after } = match changed {
+            Ok(changed) => changed,
             Err(adit_store::ChangePortError::NoSuchPort) => return Err(ChangePortError::NoSuchPort),
             Err(adit_store::ChangePortError::Store(error)) => return Err(error.into()),
         };
-        let fact = Fact::PortChanged { port: stored.port, shared: stored.shared };
-        shared.audit.record(member.subject(), &fact);
-        shared.registry.changes().note_directory();
-        Ok(view(stored, &own_live_ports(member)))
+        // Nobody hears of a change that is none, however often it is made.
+        if before != after {
+            shared.audit.record(member.subject(), &Fact::PortChanged { port: after.port, shared: after.shared });
+            tell(member, before.shared || after.shared);
+        }
+        Ok(view(after, &own_live_ports(member)))
     }
 }
 
@@ -252,45 +299,63 @@ impl MemberOperation for UnregisterPort {
 
     async fn run(self, member: &Member) -> Result<(), ChangePortError> {
         let shared = member.shared();
-        let removed = match shared.store.remove_port(member.account_id().0, &self.id).await {
+        let removed = match member.store().remove_port(member.account_id().0, &self.id).await {
             Ok(removed) => removed,
             Err(RemovePortError::NoSuchPort) => return Err(ChangePortError::NoSuchPort),
             Err(RemovePortError::Store(error)) => return Err(error.into()),
         };
         shared.audit.record(member.subject(), &Fact::PortUnregistered { port: removed.port });
-        shared.registry.changes().note_directory();
+        tell(member, removed.shared);
         Ok(())
     }
 }
 
-impl MemberOperation for DirectoryList {
+impl MemberOperation for PortSearch {
     const NEEDS: Scope = Scope::Read;
-    type Answer = Vec<DirectoryEntry>;
+    type Answer = PortPage;
     type Error = ListError;
 
-    async fn run(self, member: &Member) -> Result<Vec<DirectoryEntry>, ListError> {
-        Ok(shared_ports(member.shared()).await?)
+    async fn run(self, member: &Member) -> Result<PortPage, ListError> {
+        let live = own_live_ports(member);
+        let query = query(self.q, self.port, self.offset, self.limit);
+        let page = member.shared().store.search_ports(member.account_id().0, &query).await?;
+        Ok(PortPage { total: page.total, items: page.ports.into_iter().map(|port| view(port, &live)).collect() })
     }
 }
 
-/// What all members share, and see of it.
-pub(crate) async fn shared_ports(shared: &Shared) -> Result<Vec<DirectoryEntry>, StoreError> {
-    let (live, host) = (live_ports(&shared.registry.list()), shared.about.forward_host());
-    let entries = shared.store.list_shared_ports().await?.into_iter().map(|entry| DirectoryEntry {
-        owner: entry.owner,
-        port: entry.port.port,
-        address: address(&host, entry.port.port),
-        description: escaped(&entry.port.description),
-        live: live.contains(&(AccountId(entry.port.account), entry.port.port)),
-    });
-    Ok(entries.collect())
+impl MemberOperation for DirectorySearch {
+    const NEEDS: Scope = Scope::Read;
+    type Answer = DirectoryPage;
+    type Error = ListError;
+
+    async fn run(self, member: &Member) -> Result<DirectoryPage, ListError> {
+        let shared = member.shared();
+        let (live, host) = (live_ports(&shared.registry.list()), shared.about.forward_host());
+        let query = query(self.q, self.port, self.offset, self.limit);
+        let page = shared.store.search_shared_ports(&query).await?;
+        let entry = |entry: SharedPort| DirectoryEntry {
+            owner: entry.owner,
+            port: entry.port.port,
+            address: address(&host, entry.port.port),
+            description: escaped(&entry.port.description),
+            live: live.contains(&(AccountId(entry.port.account), entry.port.port)),
+        };
+        Ok(DirectoryPage { total: page.total, items: page.ports.into_iter().map(entry).collect() })
+    }
 }
 
-/// A member's own notes, by port.
-pub(super) async fn registered_ports(member: &Member) -> Result<Vec<RegisteredPortView>, StoreError> {
-    let live = own_live_ports(member);
-    let ports = member.shared().store.list_ports(member.account_id().0).await?;
-    Ok(ports.into_iter().map(|port| view(port, &live)).collect())
+fn query(text: Option<SearchText>, port: Option<u16>, offset: u32, limit: Option<u32>) -> PortQuery {
+    let text = text.map(SearchText::into_string);
+    PortQuery { text, port, offset, limit: limit.unwrap_or(USUAL_PAGE).min(LARGEST_PAGE) }
+}
+
+/// Tells the member's own pages, and those of others where they show it.
+fn tell(member: &Member, is_seen_by_others: bool) {
+    let changes = member.changes();
+    changes.note_ports(member.account_id());
+    if is_seen_by_others {
+        changes.note_shared_ports();
+    }
 }
 
 fn own_live_ports(member: &Member) -> HashSet<(AccountId, u16)> {
@@ -298,7 +363,7 @@ fn own_live_ports(member: &Member) -> HashSet<(AccountId, u16)> {
 }
 
 /// Who has which port open now.
-fn live_ports(sessions: &[Arc<LiveSession>]) -> HashSet<(AccountId, u16)> {
+pub(crate) fn live_ports(sessions: &[Arc<LiveSession>]) -> HashSet<(AccountId, u16)> {
     let of_session = |session: &Arc<LiveSession>| {
         let account = session.login().identity.account_id;
         session.forwards().into_iter().map(move |forward| (account, forward.port().get()))

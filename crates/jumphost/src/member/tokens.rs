@@ -9,7 +9,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::{AccountGone, Member, MemberOperation};
-use crate::admin::{Fault, FaultKind, LifetimeError, ListError, LongestLife, STORE_FAILED, escaped};
+use crate::admin::{Fault, FaultKind, LifetimeError, ListError, LongestLife, escaped};
 use crate::audit::Fact;
 use crate::signin::scope::{Forbidden, Scope, Scopes};
 use crate::signin::token::{API_TOKEN_PREFIX, NoRandomness, Token};
@@ -33,7 +33,7 @@ pub struct TokenList {}
 pub struct TokenAdd {
     /// What its owner calls it.
     pub name: String,
-    /// What it may do.
+    /// What it may do; what is named twice counts once.
     pub scopes: Vec<Scope>,
     /// How long it lasts, from now, 366 days at most; 90 days where nothing is named.
     pub expires_in_ms: Option<u64>,
@@ -115,7 +115,8 @@ impl Fault for TokenAddError {
             Self::AccountGone(error) => error.kind(),
             Self::Name { .. } | Self::NoScope | Self::Lifetime(_) => FaultKind::BadInput,
             Self::TooMany { .. } => FaultKind::Conflict,
-            Self::NoRandomness(_) | Self::Store(_) => FaultKind::Internal,
+            Self::NoRandomness(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -128,7 +129,7 @@ impl Fault for TokenAddError {
             Self::AccountGone(error) => error.code(),
             Self::TooMany { .. } => "too-many-tokens",
             Self::NoRandomness(_) => "no-randomness",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -152,7 +153,7 @@ impl Fault for TokenRemoveError {
         match self {
             Self::Forbidden(error) => error.kind(),
             Self::NoSuchToken => FaultKind::NotFound,
-            Self::Store(_) => FaultKind::Internal,
+            Self::Store(error) => error.kind(),
         }
     }
 
@@ -160,7 +161,7 @@ impl Fault for TokenRemoveError {
         match self {
             Self::Forbidden(error) => error.code(),
             Self::NoSuchToken => "no-such-token",
-            Self::Store(_) => STORE_FAILED,
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -200,7 +201,7 @@ impl MemberOperation for TokenAdd {
             lifetime: typed.unwrap_or(USUAL_TIME),
         };
         let shared = member.shared();
-        let stored = match shared.store.add_api_token(member.account_id().0, new, MOST_TOKENS).await {
+        let stored = match member.store().add_api_token(member.account_id().0, new, MOST_TOKENS).await {
             Ok(stored) => stored,
             Err(AddApiTokenError::TooMany { limit }) => return Err(TokenAddError::TooMany { limit }),
             Err(AddApiTokenError::NoSuchAccount { .. }) => return Err(AccountGone.into()),
@@ -221,7 +222,7 @@ impl MemberOperation for TokenRemove {
     async fn run(self, member: &Member) -> Result<(), TokenRemoveError> {
         member.session()?;
         let shared = member.shared();
-        let removed = shared.store.remove_api_token(member.account_id().0, &self.id).await?;
+        let removed = member.store().remove_api_token(member.account_id().0, &self.id).await?;
         let removed = removed.ok_or(TokenRemoveError::NoSuchToken)?;
         shared.audit.record(member.subject(), &Fact::TokenRemoved { id: removed.id, name: removed.name });
         Ok(())

@@ -6,9 +6,10 @@ use adit_jumphost::admin::{
     AccountRemove, AccountSearch, AuditSearch, Fault, FaultKind, Health, SessionSearch, Settings,
 };
 use adit_jumphost::member::{
-    AddKey, ChangePort, CloseSession, DirectoryList, Member, Overview, PortTraffic, RegisterPort, RemoveKey, Tunnels,
-    TunnelsView, UnregisterPort,
+    AddKey, ChangePort, CloseSession, DirectoryEntry, DirectorySearch, Member, Overview, PortSearch, PortTraffic,
+    RegisterPort, RemoveKey, Tunnels, TunnelsView, UnregisterPort,
 };
+use adit_jumphost::search::SearchText;
 use adit_ssh::ForwardDenied;
 use adit_ssh::crypto::HostKey;
 use adit_store::{Store, UnixMillis};
@@ -20,6 +21,11 @@ use crate::host::{PATIENCE, TestHost, eventually};
 
 fn register(port: u16, shared: bool) -> RegisterPort {
     RegisterPort { port, description: "a\u{202e}page".into(), shared }
+}
+
+/// All that is shared, as far as one page shows it.
+async fn directory(member: &Member) -> Vec<DirectoryEntry> {
+    member.call(DirectorySearch::default()).await.unwrap().items
 }
 
 async fn tunnels(member: &Member) -> TunnelsView {
@@ -43,7 +49,7 @@ async fn a_members_page_has_all_that_it_needs() {
 
     let text = HostKey::generate_ed25519().unwrap().public_key().to_text("laptop");
     let add = || AddKey { text: text.clone(), label: None, expires_in_ms: None, ports: None };
-    let mut changed = alice.changes().directory();
+    let mut changed = alice.changes().account(alice.account_id());
     let key = alice.call(add()).await.unwrap();
     changed.changed().await.unwrap();
     assert_eq!((key.account.as_str(), key.label.as_str()), ("alice", "laptop"));
@@ -69,21 +75,52 @@ async fn a_registered_port_is_a_note_that_can_be_shared() {
     assert_eq!(alice.call(register(port, true)).await.unwrap_err().code(), "already-registered");
     let outside = alice.call(register(9, false)).await.unwrap_err();
     assert_eq!((outside.kind(), outside.code()), (FaultKind::BadInput, "out-of-range"));
-    assert!(bob.call(DirectoryList {}).await.unwrap().is_empty(), "private unless shared");
+    assert!(directory(&bob).await.is_empty(), "private unless shared");
 
     let share = |id: &str| ChangePort { id: id.into(), description: Some("web".into()), shared: Some(true) };
     assert_eq!(bob.call(share(&entry.id)).await.unwrap_err().kind(), FaultKind::NotFound);
     assert_eq!(bob.call(UnregisterPort { id: entry.id.clone() }).await.unwrap_err().kind(), FaultKind::NotFound);
-    let mut changed = bob.changes().directory();
+    let (mut own, bobs) = (alice.changes().ports(alice.account_id()), bob.changes().ports(bob.account_id()));
     alice.call(share(&entry.id)).await.unwrap();
-    changed.changed().await.unwrap();
-    let listed = bob.call(DirectoryList {}).await.unwrap();
+    own.changed().await.unwrap();
+    assert!(!bobs.has_changed().unwrap(), "bob's list is what it was");
+    let listed = directory(&bob).await;
     assert_eq!((listed[0].owner.as_str(), listed[0].description.as_str(), listed[0].live), ("alice", "web", true));
     assert_eq!(listed[0].address, format!("127.0.0.1:{port}"));
     drop(client);
-    eventually("the tunnel is gone", || async { !bob.call(DirectoryList {}).await.unwrap()[0].live }).await;
+    eventually("the tunnel is gone", || async { !directory(&bob).await[0].live }).await;
     alice.call(UnregisterPort { id: entry.id }).await.unwrap();
-    assert!(bob.call(DirectoryList {}).await.unwrap().is_empty());
+    assert!(directory(&bob).await.is_empty());
+}
+
+#[tokio::test]
+async fn lists_of_ports_are_read_by_the_page() {
+    let host = TestHost::start().await;
+    let (alice, bob) = (host.newcomer("alice", false).await, host.newcomer("bob", false).await);
+    let first = alice.call(Overview {}).await.unwrap().connection.first_port;
+    for port in first..first + 60 {
+        alice.call(register(port, true)).await.unwrap();
+    }
+    let own = async |q: Option<&str>, offset, limit| {
+        let search = PortSearch { q: q.map(text), port: None, offset, limit };
+        let page = alice.call(search).await.unwrap();
+        (page.total, page.items.iter().map(|entry| entry.port - first).collect::<Vec<_>>())
+    };
+    assert_eq!(own(None, 0, None).await, (60, (0..50).collect()), "as many as a page usually has");
+    assert_eq!(own(Some(""), 50, Some(u32::MAX)).await, (60, (50..60).collect()));
+    assert_eq!(own(None, u32::MAX, None).await, (60, vec![]));
+    assert_eq!(own(Some(&(first + 7).to_string()), 0, None).await, (1, vec![7]));
+    let one = alice.call(PortSearch { port: Some(first + 9), ..PortSearch::default() }).await.unwrap();
+    assert_eq!((one.total, one.items[0].port), (1, first + 9));
+    assert_eq!(bob.call(PortSearch::default()).await.unwrap().total, 0);
+
+    let shared = async |q: &str, offset, limit| {
+        let page = bob.call(DirectorySearch { q: Some(text(q)), port: None, offset, limit }).await.unwrap();
+        (page.total, page.items.len())
+    };
+    assert_eq!(shared("", 0, None).await, (60, 50));
+    assert_eq!(shared("alic", 55, Some(50)).await, (60, 5));
+    assert_eq!(shared("bob", 0, None).await, (0, 0));
 }
 
 #[tokio::test]
@@ -181,7 +218,7 @@ async fn an_administrator_finds_accounts_sessions_and_events() {
         client.forward(0).await.unwrap().unwrap();
         clients.push(client);
     }
-    let search = |q: &str, offset, limit| SessionSearch { q: Some(q.into()), offset, limit };
+    let search = |q: &str, offset, limit| SessionSearch { q: Some(text(q)), offset, limit };
     let all = admin.call(SessionSearch::default()).await.unwrap();
     assert_eq!((all.total, all.items.len(), all.forwards), (3, 3, 3));
     let bobs = admin.call(search("bob", 1, Some(1))).await.unwrap();
@@ -189,7 +226,7 @@ async fn an_administrator_finds_accounts_sessions_and_events() {
     let by_port = admin.call(search(&all.items[0].ports[0].to_string(), 0, None)).await.unwrap();
     assert_eq!((by_port.total, by_port.items[0].account.as_str()), (1, "alice"));
 
-    let accounts = AccountSearch { q: Some("bob".into()), offset: 0, limit: Some(1) };
+    let accounts = AccountSearch { q: Some(text("bob")), offset: 0, limit: Some(1) };
     let page = admin.call(accounts).await.unwrap();
     assert_eq!((page.total, page.items[0].name.as_str(), page.items[0].sessions), (2, "bob", 1));
     let refused = admin.call(AccountRemove { name: "root".into() }).await.unwrap_err();
@@ -210,7 +247,7 @@ async fn an_administrator_finds_accounts_sessions_and_events() {
     assert!(first.kinds.iter().any(|kind| kind == "sign-in-refused"));
     assert!(
         admin
-            .call(AuditSearch { q: Some("no such text".into()), ..AuditSearch::default() })
+            .call(AuditSearch { q: Some(text("no such text")), ..AuditSearch::default() })
             .await
             .unwrap()
             .next
@@ -230,4 +267,8 @@ async fn an_administrator_sees_how_the_server_is_and_what_it_runs_on() {
     let settings = host.admin.call(Settings {}).await.unwrap();
     let grace = settings.iter().find(|setting| setting.name == "login_grace").unwrap();
     assert_eq!((grace.value.as_str(), grace.origin.as_str()), ("30s", "default"));
+}
+
+fn text(q: &str) -> SearchText {
+    q.try_into().unwrap()
 }
