@@ -35,7 +35,7 @@ test("an entry is private until it is shared, and then every member sees it", as
   await alice.register(10080, "Photos of the cat");
   const entry = alice.page.getByTestId("registered-10080");
   await expect(entry.getByText("Private")).toBeVisible();
-  expect((await bob.call("GET", "/directory")).body).toEqual([]);
+  expect((await bob.call("GET", "/directory")).body).toEqual({ total: 0, items: [] });
 
   await bob.page.goto(`${host.url}/#/reachability/directory`);
   await expect(bob.page.getByRole("heading", { level: 1, name: "Directory" })).toBeVisible();
@@ -51,7 +51,7 @@ test("an entry is private until it is shared, and then every member sees it", as
   await expect(listed).toContainText(`${host.address}:10080`);
 
   await alice.forward(10080, service.port);
-  await expect.poll(async () => (await bob.call("GET", "/directory")).body[0].live).toBe(true);
+  await expect.poll(async () => (await bob.call("GET", "/directory")).body.items[0].live).toBe(true);
 
   await alice.page.getByRole("button", { name: "Edit port 10080" }).click();
   await alice.page.getByLabel("Show in the directory").uncheck();
@@ -72,11 +72,13 @@ test("what belongs to another account is not there", async ({ host, member }) =>
   expect(token.status).toBe(201);
 
   const { body: me } = await alice.call("GET", "/me");
+  const port = async () => (await alice.call("GET", "/me/ports")).body.items[0];
+  const { id } = await port();
   const { body: live } = await alice.call("GET", "/me/tunnels");
   const key = encodeURIComponent(me.keys[0].fingerprint);
   const theirs: [string, string, unknown?][] = [
-    ["PATCH", `/me/ports/${me.ports[0].id}`, { shared: true }],
-    ["DELETE", `/me/ports/${me.ports[0].id}`],
+    ["PATCH", `/me/ports/${id}`, { shared: true }],
+    ["DELETE", `/me/ports/${id}`],
     ["DELETE", `/me/keys/${key}`],
     ["DELETE", `/me/sessions/${live.tunnels[0].session}`],
     ["DELETE", `/me/tokens/${token.body.id}`],
@@ -88,7 +90,7 @@ test("what belongs to another account is not there", async ({ host, member }) =>
   const { body: after } = await alice.call("GET", "/me");
   // When the key was last used changes with every login.
   expect(after.keys.map((key: any) => key.fingerprint)).toEqual(me.keys.map((key: any) => key.fingerprint));
-  expect(after.ports[0].shared).toBe(false);
+  expect((await port()).shared).toBe(false);
   expect((await alice.call("GET", "/me/tokens")).body).toHaveLength(1);
   expect(await visit(host, 10080)).toBe("hello from alice");
   service.stop();

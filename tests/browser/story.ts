@@ -3,7 +3,7 @@
 
 import { type Browser, expect, type Page, test as base } from "@playwright/test";
 
-import { JumpHost, Machine, type Running } from "./harness.ts";
+import { JumpHost, Machine, type Running, visit } from "./harness.ts";
 
 export { expect };
 
@@ -45,12 +45,13 @@ export class Person {
     return key;
   }
 
-  /** Registers a port in the page. */
-  async register(port: number, description: string): Promise<void> {
+  /** Registers a port in the page; `shared` shows it to everybody in the directory. */
+  async register(port: number, description: string, shared = false): Promise<void> {
     await this.page.getByRole("button", { name: "Register Port" }).click();
     const dialog = this.page.getByRole("dialog");
     await dialog.getByLabel("Port", { exact: true }).fill(String(port));
     await dialog.getByRole("textbox", { name: "Description" }).fill(description);
+    if (shared) await dialog.getByLabel("Show in the directory").check();
     await dialog.getByRole("button", { name: "Register", exact: true }).click();
     await expect(dialog).toBeHidden();
   }
@@ -62,6 +63,17 @@ export class Person {
     const ssh = machine.shell(`ssh -i ~/.ssh/adit_jump -R ${remotePort}:localhost:${localPort} ${target}`);
     await ssh.says(`Tunnel-only access for ${this.name}.`);
     return ssh;
+  }
+
+  /** Fills every card of the first page: a key, an entry for everybody and one for nobody, a live tunnel with a visit, a refusal. */
+  async settle(localPort: number): Promise<void> {
+    await this.saveKey("MacBook Pro");
+    await this.register(10080, "Photos of the cat", true);
+    await this.register(16667, "");
+    await this.forward(10080, localPort);
+    await this.forward(9999, localPort);
+    await visit(this.host, 10080);
+    await expect(this.page.getByTestId("refusal-9999")).toBeVisible();
   }
 
   /** A request as a script of the page would make it: with its cookie, its origin and the key of its session. */
@@ -133,7 +145,7 @@ function watch(page: Page, complaints: string[]): void {
   });
 }
 
-interface Story {
+export interface Story {
   host: JumpHost;
   /** Somebody without an account, in front of an empty window. */
   stranger: (name: string) => Promise<Person>;
@@ -145,6 +157,8 @@ interface Story {
 
 interface Options {
   logged: string;
+  /** Lines of the configuration file. */
+  settings: string;
 }
 
 async function window(browser: Browser, complaints: string[]): Promise<Page> {
@@ -156,9 +170,10 @@ async function window(browser: Browser, complaints: string[]): Promise<Page> {
 
 export const test = base.extend<Story & Options>({
   logged: ["info", { option: true }],
+  settings: ["", { option: true }],
 
-  host: async ({ logged }, use, testInfo) => {
-    const host = await JumpHost.start({ logged });
+  host: async ({ logged, settings }, use, testInfo) => {
+    const host = await JumpHost.start({ logged, settings });
     await use(host);
     if (testInfo.status !== testInfo.expectedStatus) await testInfo.attach("server.log", { body: host.log });
     await host.stop();
