@@ -11,6 +11,7 @@ mod failure;
 mod far_end;
 mod measure;
 mod openssh;
+mod page;
 mod process_tree;
 mod report;
 mod server;

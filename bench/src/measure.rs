@@ -6,6 +6,7 @@ mod flood;
 mod idle_channels;
 mod idle_memory;
 mod logins;
+mod pages;
 mod ping;
 mod stalled;
 
@@ -43,7 +44,7 @@ pub(crate) struct Kind {
 }
 
 /// All kinds, in the table's order.
-pub(crate) const KINDS: [Kind; 10] = [
+pub(crate) const KINDS: [Kind; 11] = [
     Kind {
         name: "bulk",
         tells: "rate, server CPU and peak memory of bulk, by cipher, flows and direction",
@@ -57,6 +58,11 @@ pub(crate) const KINDS: [Kind; 10] = [
     Kind { name: "visitors", tells: "memory of idle forwarded connections", run: idle_memory::visitors },
     Kind { name: "silent", tells: "memory of silent connections before login", run: idle_memory::silent },
     Kind { name: "idle-channels", tells: "bulk and ping beside 1,000 idle channels", run: idle_channels::run },
+    Kind {
+        name: "pages",
+        tells: "tunnels at work while pages of the dashboard watch them, against none that do (adit only)",
+        run: pages::run,
+    },
     Kind {
         name: "flood",
         tells: "5,000 silent connections before login, and who logs in meanwhile (adit only)",

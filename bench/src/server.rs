@@ -25,6 +25,8 @@ use crate::process_tree::ProcessTree;
 const SSHD: &str = "/usr/sbin/sshd";
 /// Below the ports that Linux gives to outgoing connections: thousands of clients on the same machine take whole runs of those.
 const FORWARDS: &str = "10000-32000";
+/// The account of adit whose key logs in.
+const ACCOUNT: &str = "bench";
 /// From the start of a server to its first answer.
 const START: Duration = Duration::from_secs(15);
 /// How long a stopped server may take.
@@ -92,13 +94,11 @@ impl Server {
         command.arg("--data").arg(&data).args(["--ssh", "127.0.0.1:0", "--web", "127.0.0.1:0"]);
         command.args(["--forward-address", "127.0.0.1", "--ports", FORWARDS, "--config"]).arg(&config);
         let mut process = spawn(&mut command, folder.path())?;
-        let ssh = await_start(&mut process, folder.path(), || {
-            let addresses: Value = serde_json::from_slice(&fs::read(data.join("addresses.json")).ok()?).ok()?;
-            addresses.get("ssh")?.as_str()?.parse().ok()
-        })?;
+        let ssh =
+            await_start(&mut process, folder.path(), || address(&fs::read(data.join("addresses.json")).ok()?, "ssh"))?;
         let key = folder.path().join("key.pub");
-        administer(adit()?.arg("--data").arg(&data).args(["account", "add", "bench"]))?;
-        administer(adit()?.arg("--data").arg(&data).args(["key", "add", "bench"]).arg(&key))?;
+        administer(adit()?.arg("--data").arg(&data).args(["account", "add", ACCOUNT]))?;
+        administer(adit()?.arg("--data").arg(&data).args(["key", "add", ACCOUNT]).arg(&key))?;
         let host_key = read_key(&data.join("host_key_ed25519"))?;
         Ok(Self { process, ssh, user: "tunnel".to_owned(), host_key, folder })
     }
@@ -150,6 +150,31 @@ impl Server {
         self.folder.path().join("key")
     }
 
+    /// Where the dashboard of adit answers.
+    pub(crate) fn dashboard(&self) -> Result<SocketAddr, Failure> {
+        let addresses = fs::read(self.data().join("addresses.json")).doing("read where the dashboard is")?;
+        let address = address(&addresses, "web");
+        address.ok_or_else(|| Failure::new("the server does not say where its dashboard is"))
+    }
+
+    /// The account of adit that all log in as.
+    pub(crate) fn account(&self) -> &str {
+        ACCOUNT
+    }
+
+    /// A link with which the holder of that account sets its password, which ends its sessions at the dashboard.
+    pub(crate) fn password_link(&self) -> Result<String, Failure> {
+        let words = ["account", "password-link", ACCOUNT, "--json"];
+        let answer = administer(adit()?.arg("--data").arg(self.data()).args(words))?;
+        let link: Value = serde_json::from_slice(&answer).doing("read a password link")?;
+        let url = link["url"].as_str().ok_or_else(|| Failure::new("a password link has no address"))?;
+        Ok(url.to_owned())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// What it costs.
     pub(crate) fn processes(&self) -> ProcessTree {
         ProcessTree::new(self.process.id())
@@ -196,11 +221,17 @@ fn adit() -> Result<Command, Failure> {
     Ok(command)
 }
 
-/// Runs an administrator's command that must succeed.
-fn administer(command: &mut Command) -> Result<(), Failure> {
+/// One of the addresses in what adit writes when it has bound them.
+fn address(addresses: &[u8], of: &str) -> Option<SocketAddr> {
+    let addresses: Value = serde_json::from_slice(addresses).ok()?;
+    addresses.get(of)?.as_str()?.parse().ok()
+}
+
+/// Runs an administrator's command that must succeed; returns what it printed.
+fn administer(command: &mut Command) -> Result<Vec<u8>, Failure> {
     let output = command.output().doing("run an administrator's command")?;
     let told = || Failure::new(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
-    if output.status.success() { Ok(()) } else { Err(told()) }
+    if output.status.success() { Ok(output.stdout) } else { Err(told()) }
 }
 
 /// The program that is measured: `ADIT_BIN`, else the one beside this program.
