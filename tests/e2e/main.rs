@@ -7,6 +7,7 @@
 
 mod access;
 mod agent_command;
+mod agent_interop;
 mod agent_life;
 mod agent_network;
 mod agent_oneoff;

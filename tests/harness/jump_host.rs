@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::member::{KeyType, Member, generate_key};
 use crate::netns::Netns;
-use crate::process::{Finished, Running, finish};
+use crate::process::{self, Finished, Running, finish};
 use crate::wait::{eventually, within};
 
 /// From the start of the program to `addresses.json`; generous, because a debug build starts beside other tests.
@@ -193,14 +193,12 @@ impl JumpHost {
 
     /// How many descriptors the program has open.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+        process::descriptors(self.pid())
     }
 
     /// The program's memory without files, in bytes.
     pub fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux tells RssAnon");
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        process::memory(self.pid())
     }
 
     /// Asks the program to stop (SIGTERM) and waits for its end.

@@ -1,5 +1,6 @@
 //! A program under watch: its output is captured, its exit awaited with a bound, and it never outlives its test.
 
+use std::fs;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -74,6 +75,16 @@ impl Running {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        descriptors(self.pid())
+    }
+
+    /// Its memory without files, in bytes.
+    pub fn memory(&self) -> u64 {
+        memory(self.pid())
     }
 
     /// Sends a signal to this process alone.
@@ -158,6 +169,16 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+pub(crate) fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+pub(crate) fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux tells RssAnon");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// Runs `command` with an empty standard input to its end, which must come within `bound`.
