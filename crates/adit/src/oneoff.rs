@@ -17,11 +17,12 @@ use std::sync::Arc;
 use adit_agent::agent::{Agent, AgentSetup, AgentTask, SecretChangeError};
 use adit_agent::credentials::SecretKind;
 use adit_agent::folder;
+use adit_agent::records::forward_record;
 use adit_agent::vault::{Vault, VaultError};
-use adit_core::{ForwardSpec, LocalListen, Port, Target};
+use adit_core::{ForwardSpec, Port};
 use adit_net::data_folder;
 use adit_store::agent::{
-    AgentStore, AuthMethod, Forward, ForwardType, HostKeyPolicy, JumpHost, JumpRef, Profile, SettingsChange, Tunnel,
+    AgentStore, AuthMethod, Forward, HostKeyPolicy, JumpHost, JumpRef, Profile, SettingsChange, Tunnel,
 };
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -168,33 +169,7 @@ const SSH: Port = match Port::new(22) {
 
 /// The forward as a record. One that the server is to listen for leads to this machine alone.
 pub(crate) fn record(spec: &ForwardSpec) -> Result<Forward, Failure> {
-    let local = |forward_type, listen: &LocalListen, target: Option<&Target>| Forward {
-        forward_type,
-        local_port: listen.port.get(),
-        bind_address: listen.address.to_string(),
-        remote_host: target.map(|target| target.host().to_owned()),
-        remote_port: target.map(|target| target.port().get()),
-    };
-    Ok(match spec {
-        ForwardSpec::Local { listen, target } => local(ForwardType::Local, listen, Some(target)),
-        ForwardSpec::Dynamic { listen } => local(ForwardType::Dynamic, listen, None),
-        ForwardSpec::Remote { listen, target } => {
-            let service = LocalService::new(target.host(), target.port())?;
-            let address = if listen.address.is_empty() { "*" } else { &listen.address };
-            remote(service, address, listen.port)
-        }
-    })
-}
-
-/// A forward from the server's `address` to a service of this machine.
-fn remote(service: LocalService, address: &str, port: Option<Port>) -> Forward {
-    Forward {
-        forward_type: ForwardType::Remote,
-        local_port: service.port.get(),
-        bind_address: service.address().to_string(),
-        remote_host: Some(address.to_owned()),
-        remote_port: port.map(Port::get),
-    }
+    forward_record(spec, |target| Ok(LocalService::new(target.host(), target.port())?.address()))
 }
 
 /// The agent's data folder, made for its owner alone where it is missing.

@@ -298,6 +298,40 @@ fn in_home(path: &str, places: &Places) -> PathBuf {
     }
 }
 
+/// A forward as a record, for [`ForwardSpec`]s that people typed. A remote one leads to a service of this machine; `service` says at which
+/// address.
+///
+/// # Errors
+/// What `service` says.
+pub fn forward_record<E>(
+    spec: &ForwardSpec,
+    service: impl FnOnce(&Target) -> Result<LoopbackAddress, E>,
+) -> Result<Forward, E> {
+    let here = |forward_type, listen: &LocalListen, target: Option<&Target>| Forward {
+        forward_type,
+        local_port: listen.port.get(),
+        bind_address: listen.address.to_string(),
+        remote_host: target.map(|target| target.host().to_owned()),
+        remote_port: target.map(|target| target.port().get()),
+    };
+    Ok(match spec {
+        ForwardSpec::Local { listen, target } => here(ForwardType::Local, listen, Some(target)),
+        ForwardSpec::Dynamic { listen } => here(ForwardType::Dynamic, listen, None),
+        ForwardSpec::Remote { listen, target } => remote_record(listen, service(target)?, target.port()),
+    })
+}
+
+/// A remote forward to this address and port of this machine, as a record.
+pub fn remote_record(listen: &RemoteListen, address: LoopbackAddress, port: Port) -> Forward {
+    Forward {
+        forward_type: ForwardType::Remote,
+        local_port: port.get(),
+        bind_address: address.to_string(),
+        remote_host: Some(if listen.address.is_empty() { "*".to_owned() } else { listen.address.clone().into() }),
+        remote_port: listen.port.map(Port::get),
+    }
+}
+
 /// A forward as it was filled in. For a remote one, `remote_host` is the address at which the server is to listen: `localhost`
 /// unless it says otherwise, everywhere if it says `*`, as ssh(1) has it.
 pub(crate) fn forward_spec(forward: &Forward) -> Result<ForwardSpec, InvalidRecord> {

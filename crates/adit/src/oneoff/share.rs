@@ -7,14 +7,15 @@ use std::time::Duration;
 use adit_agent::agent::{StartError, TrialError};
 use adit_agent::credentials::CredentialError;
 use adit_agent::dial::{DialError, DialFailure};
-use adit_core::{Port, TunnelStatus};
+use adit_agent::records::remote_record;
+use adit_core::{Port, RemoteListen, TunnelStatus};
 use adit_ssh::crypto::PublicKey;
 
 use super::address::LocalService;
 use super::arguments::Share;
 use super::login::Login;
 use super::news::{Change, News, listen};
-use super::{OneOff, Usual, data_folder, remote, share_key};
+use super::{OneOff, Usual, data_folder, share_key};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::signals::Signals;
@@ -28,7 +29,7 @@ const PORT: Port = match Port::new(2222) {
 };
 
 /// All addresses of the server: who may come is for the server to say.
-const EVERYWHERE: &str = "*";
+const EVERYWHERE: &str = "";
 
 /// Between two tries to be let in. A failed login costs its source 5 s of patience at our jump hosts and at OpenSSH's, and 15 s
 /// shut the door: at this pace they never add up.
@@ -86,7 +87,9 @@ async fn build(arguments: &Share) -> Result<Shared, Failure> {
     }
     let own = OneOff::start(&data, way.host_keys.into(), terminal).await?;
     let usual = Usual { user: Some(USER.to_owned()), port: PORT };
-    let ids = own.add(vec![remote(service, EVERYWHERE, port)], way, &usual, &login).await?;
+    let listen = RemoteListen { address: EVERYWHERE.into(), port };
+    let record = remote_record(&listen, service.address(), service.port);
+    let ids = own.add(vec![record], way, &usual, &login).await?;
     let tunnel = ids.into_iter().next().ok_or(Failure::Tunnel(StartError::Ending))?;
     let publishing = Publishing { tunnel, service, key, key_file, output, news, key_shown: false, trouble: None };
     Ok(Shared { own, publishing })

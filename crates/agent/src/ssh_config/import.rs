@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use adit_core::{ForwardKind, ForwardSpec, LocalListen, LoopbackAddress, Target};
+use adit_core::{ForwardKind, ForwardSpec, LoopbackAddress};
 use adit_ssh::crypto::{PrivateKey, PrivateKeyError};
 use adit_store::agent::{
     AuthMethod, Forward, ForwardType, JumpHost, JumpRef, Profile, Record, RecordKind, RecordRef, Saved, Session, Tunnel,
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::answer::Answer;
 use super::{ImportError, Imported, LeftOut, SshConfig};
 use crate::agent::{AddError, Agent};
-use crate::records::Checked;
+use crate::records::{Checked, forward_record};
 
 /// Jumps of jumps; more is a circle.
 const LONGEST_WAY: usize = 8;
@@ -296,24 +296,7 @@ fn forward(kind: ForwardKind, typed: &str) -> Result<Forward, String> {
         return Err("a SOCKS proxy at the far end is not served".to_owned());
     }
     let spec = ForwardSpec::parse(kind, &typed.replacen(' ', ":", 1)).map_err(|error| error.to_string())?;
-    let here = |forward_type, listen: LocalListen, target: Option<Target>| Forward {
-        forward_type,
-        local_port: listen.port.get(),
-        bind_address: listen.address.to_string(),
-        remote_host: target.as_ref().map(|target| target.host().to_owned()),
-        remote_port: target.map(|target| target.port().get()),
-    };
-    Ok(match spec {
-        ForwardSpec::Local { listen, target } => here(ForwardType::Local, listen, Some(target)),
-        ForwardSpec::Dynamic { listen } => here(ForwardType::Dynamic, listen, None),
-        ForwardSpec::Remote { listen, target } => Forward {
-            forward_type: ForwardType::Remote,
-            local_port: target.port().get(),
-            bind_address: this_machine(target.host())?.to_string(),
-            remote_host: Some(if listen.address.is_empty() { "*".to_owned() } else { listen.address.into() }),
-            remote_port: listen.port.map(adit_core::Port::get),
-        },
-    })
+    forward_record(&spec, |target| this_machine(target.host()))
 }
 
 fn this_machine(host: &str) -> Result<LoopbackAddress, String> {
