@@ -27,7 +27,7 @@ use crate::known_hosts::{HostKeyError, HostKeys, HostName};
 use crate::link::{Carrier, ConnectError, Link, LinkEnd, LinkEvents, LinkSettings, Peer, Transport};
 pub use reach::{ReachError, reach};
 
-/// Channels of one link at a time. It bounds what a hostile server can make us hold: a window each.
+/// Channels of one link at a time, of which one tunnel may have half. It bounds what a hostile server can make us hold: a window each.
 const CHANNELS: usize = 4096;
 
 /// One SSH server on the way, and who we are there.

@@ -98,7 +98,12 @@ impl Channels {
 
     /// Whether another channel may be opened.
     pub(crate) fn has_room(&self) -> bool {
-        self.slots.len() - self.free.len() < self.limits.channels
+        self.room() > 0
+    }
+
+    /// How many more channels may be opened.
+    pub(crate) fn room(&self) -> usize {
+        self.limits.channels.saturating_sub(self.slots.len() - self.free.len())
     }
 
     /// Announces a connection that arrived at a remote forward.

@@ -229,6 +229,12 @@ impl Task {
             Arrival::Pipe { answer, .. } if answer.is_closed() => return Ok(()),
             Arrival::Pipe { target, .. } => (target, nowhere),
         };
+        if let Arrival::Visitor(visitor) = &arrival
+            && visitor.passenger.is_beyond(self.transport.connection().room())
+        {
+            self.turn_away(arrival, ConnectError::Full);
+            return Ok(());
+        }
         let wire_target = adit_ssh::Target { host: target.host(), port: target.port().get(), originator };
         match self.transport.client.connection().open_direct(wire_target, self.settings.open_time, now)? {
             Some(channel) => drop(self.opening.insert(channel, arrival)),
@@ -299,7 +305,9 @@ impl Task {
             connection.refuse(channel, OpenFailureCode::AdministrativelyProhibited, "this forward was taken back")?;
             return Ok(());
         };
-        if forward.lane.traffic.connections_now() >= MAX_VISITORS || self.connecting >= MAX_CONNECTING {
+        let visitors = forward.lane.traffic.connections_now();
+        // The new one has its channel already.
+        if visitors >= MAX_VISITORS.min(connection.room() + 1) || self.connecting >= MAX_CONNECTING {
             connection.refuse(channel, OpenFailureCode::ResourceShortage, "too many visitors at once")?;
             return Ok(());
         }

@@ -116,6 +116,12 @@ struct Listed {
 }
 
 impl Passenger {
+    /// Whether its lane holds more than what is left for the others. As long as none goes beyond that, however many lanes there are,
+    /// something is always left: one lane gets half of a link, two a third each.
+    pub(super) fn is_beyond(&self, room: usize) -> bool {
+        self.listed.as_ref().is_some_and(|listed| listed.lane.traffic.connections_now() > room)
+    }
+
     pub(super) fn enter(lane: &Arc<LaneState>, target: Target, from: Option<SocketAddr>) -> Self {
         let number = ConnectionNumber(lane.traffic.total.fetch_add(1, Ordering::Relaxed));
         let live = Arc::new(Live {

@@ -56,6 +56,30 @@ async fn a_target_that_refuses_closes_the_program_and_is_told() {
     eventually("nothing is left", || traffic.connections_now() == 0).await;
 }
 
+/// A crowd at one port leaves room on the connection for the others.
+#[tokio::test]
+async fn one_tunnel_gets_half_of_a_link_and_the_next_one_its_share() {
+    let (sshd, service) = (Sshd::start().await, Service::echo().await);
+    let mut hop = sshd.hop();
+    hop.settings.limits.channels = 16;
+    let (link, _events) = open(&hop).await;
+    let lanes = [Traffic::new(), Traffic::new()].map(|traffic| Arc::new(link.lane(&traffic)));
+    let listeners = lanes.each_ref().map(|lane| listen(&Towards::Target(here(service.port)), lane));
+    let mut held = Vec::new();
+    for (listener, share) in listeners.iter().zip([8, 4]) {
+        for _ in 0..share {
+            let mut program = connect(listener.address()).await;
+            ping(&mut program).await.unwrap();
+            held.push(program);
+        }
+        let mut beyond = connect(listener.address()).await;
+        assert!(ping(&mut beyond).await.is_err());
+    }
+    // What ends makes room again.
+    held.truncate(11);
+    soon("there is room", async { while ping(&mut connect(listeners[1].address()).await).await.is_err() {} }).await;
+}
+
 async fn socks_request(proxy: &mut TcpStream, host: &str, port: u16, early: &[u8]) -> u8 {
     let mut request = vec![5, 1, 0, 5, 1, 0, 3, host.len() as u8];
     request.extend_from_slice(host.as_bytes());

@@ -24,6 +24,11 @@ impl Connection {
         self.or_end(opened)
     }
 
+    /// How many more channels there may be at this moment.
+    pub fn room(&self) -> usize {
+        self.channels.room()
+    }
+
     /// Client: asks the server for a connection to a target (RFC 4254 §7.2). [`Event::Opened`](crate::Event::Opened) tells when
     /// it is there, [`ClientEvent::OpenFailed`](crate::ClientEvent::OpenFailed) why it is not, within `time_out` of the asking
     /// (a crowded way lengthens it, at most fourfold). Any number may be asked for at once; [`Self::release`] gives one up.
