@@ -332,8 +332,8 @@ pub fn remote_record(listen: &RemoteListen, address: LoopbackAddress, port: Port
     }
 }
 
-/// A forward as it was filled in. For a remote one, `remote_host` is the address at which the server is to listen: `localhost`
-/// unless it says otherwise, everywhere if it says `*`, as ssh(1) has it.
+/// A forward as it was filled in. For a remote one, `remote_host` is the address at which the server is to listen:
+/// [`RemoteListen::LOOPBACK`] unless it says otherwise, everywhere if it says `*`, as ssh(1) has it.
 pub(crate) fn forward_spec(forward: &Forward) -> Result<ForwardSpec, InvalidRecord> {
     let address: LoopbackAddress = forward.bind_address.parse()?;
     let port = check::port("local_port", forward.local_port)?;
@@ -346,7 +346,7 @@ pub(crate) fn forward_spec(forward: &Forward) -> Result<ForwardSpec, InvalidReco
         }
         ForwardType::Dynamic => Ok(ForwardSpec::Dynamic { listen }),
         ForwardType::Remote => {
-            let host = forward.remote_host.as_deref().unwrap_or("localhost");
+            let host = forward.remote_host.as_deref().unwrap_or(RemoteListen::LOOPBACK);
             let listen = RemoteListen {
                 address: if host == "*" { "" } else { host }.into(),
                 port: forward.remote_port.and_then(Port::new),

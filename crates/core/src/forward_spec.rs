@@ -63,6 +63,12 @@ pub struct RemoteListen {
     pub port: Option<Port>,
 }
 
+impl RemoteListen {
+    /// Where a far end listens unless somebody says otherwise. ssh(1) asks for `localhost`, which OpenSSH's server takes for both
+    /// loopback addresses and grants when only one of them is free: visitors of the other would meet somebody else's service.
+    pub const LOOPBACK: &str = "127.0.0.1";
+}
+
 /// One forward.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ForwardSpec {
@@ -107,8 +113,8 @@ impl ForwardSpec {
         };
         let target = |host, number| Target::new(host, port(number)?).map_err(|bad| wrong(Problem::Host(bad)));
         let remote = |address: Option<&str>, number| {
-            // ssh(1) asks for `localhost` unless told otherwise, and for everywhere when told `*`.
-            let address = address.map_or("localhost", |address| if address == "*" { "" } else { address });
+            // As ssh(1) has it, `*` is everywhere.
+            let address = address.map_or(RemoteListen::LOOPBACK, |address| if address == "*" { "" } else { address });
             let port = if number == "0" { None } else { Some(port(number)?) };
             Ok(RemoteListen { address: address.into(), port })
         };
@@ -274,7 +280,8 @@ mod tests {
         assert_eq!(listen(Local, "8080:host:80"), "127.0.0.1:8080");
         assert_eq!(listen(Local, "127.0.0.9:8080:host:80"), "127.0.0.9:8080");
         assert_eq!(listen(Dynamic, "[::1]:1080"), "[::1]:1080");
-        assert_eq!(listen(Remote, "8080:localhost:80"), "\"localhost\" Some(8080)");
+        assert_eq!(listen(Remote, "8080:localhost:80"), "\"127.0.0.1\" Some(8080)");
+        assert_eq!(listen(Remote, "localhost:8080:localhost:80"), "\"localhost\" Some(8080)");
         assert_eq!(listen(Remote, "*:8080:localhost:80"), "\"\" Some(8080)");
         assert_eq!(listen(Remote, ":8080:localhost:80"), "\"\" Some(8080)");
         assert_eq!(listen(Remote, "0.0.0.0:0:localhost:80"), "\"0.0.0.0\" None");

@@ -331,9 +331,9 @@ mod tests {
             (ForwardKind::Local, "8080 [intra]:80", "L :8080", "127.0.0.1", Some("intra")),
             (ForwardKind::Local, "[127.0.0.2]:8081 [::1]:81", "L :8081", "127.0.0.2", Some("::1")),
             (ForwardKind::Dynamic, "[::1]:1080", "D :1080", "::1", None),
-            (ForwardKind::Remote, "9000 [localhost]:90", "R :9000", "127.0.0.1", Some("localhost")),
+            (ForwardKind::Remote, "9000 [localhost]:90", "R :9000", "127.0.0.1", Some("127.0.0.1")),
             (ForwardKind::Remote, "[*]:9001 [127.0.0.3]:91", "R :9001", "127.0.0.3", Some("*")),
-            (ForwardKind::Remote, "0 [localhost]:94", "R → :94", "127.0.0.1", Some("localhost")),
+            (ForwardKind::Remote, "0 [localhost]:94", "R → :94", "127.0.0.1", Some("127.0.0.1")),
         ] {
             let (found, forward) = named(kind, typed).unwrap();
             assert_eq!(

@@ -21,7 +21,7 @@ pub struct ForwardView {
     pub local_port: u16,
     /// The address that goes with `local_port`.
     pub bind_address: String,
-    /// Of a local forward, what it leads to; of a remote one, where the server listens: `localhost` if null, everywhere if `*`.
+    /// Of a local forward, what it leads to; of a remote one, where the server listens: 127.0.0.1 if null, everywhere if `*`.
     pub remote_host: Option<String>,
     /// Of a local forward, what it leads to; of a remote one, where the server listens, which chooses if this is null or 0.
     pub remote_port: Option<u16>,
