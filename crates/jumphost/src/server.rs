@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use adit_core::{Port, VisitorLimits};
+use adit_net::descriptors;
 use adit_net::listen::{self, Ipv6};
 use adit_ssh::crypto::HostKey;
 use adit_store::{OpenError, Store, StoreError};
@@ -45,9 +46,6 @@ use crate::traffic::Meter;
 
 /// From being cut to being gone: a session that is cut waits for nobody.
 const CUT_TIME: Duration = Duration::from_secs(2);
-
-/// A session takes one descriptor, a forward one more, each visitor another. Below this we warn.
-const FEW_FILES: u64 = 4_096;
 
 /// Where a jump host can be reached; `addresses.json` in the data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -190,7 +188,7 @@ impl JumpHost {
     /// # Errors
     /// The first thing that cannot work, with what to do about it.
     pub async fn build(config: Config, data: DataDir) -> Result<(Self, Doors), StartError> {
-        raise_file_limit();
+        descriptors::raise_limit();
         data.clear_runtime_files();
         let host_keys = data.host_keys()?;
         let oidc_secret = oidc_secret(&config)?;
@@ -422,20 +420,6 @@ fn warn_about_own_ports(config: &Config) {
                 "the {name} port is in the range of the forwards; clients will not get it"
             );
         }
-    }
-}
-
-/// Raises the soft limit of open files to the hard one: the soft one is for programs that use `select`.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let files = match setrlimit(Resource::Nofile, wanted) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    if files.is_some_and(|files| files < FEW_FILES) {
-        tracing::warn!(files, "few open files are allowed; each session and each visitor takes one (see `ulimit -n`)");
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod backlog;
 pub mod data_folder;
+pub mod descriptors;
 pub mod listen;
 pub mod network;
 pub mod pace;
