@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 pub(crate) use attempts::Attempts;
 
 use crate::dial::Later;
+use crate::link::LinkEnd;
 use crate::ssh_agent::{AgentError, SshAgent};
 
 /// The largest key file; RSA with 16384 bits takes 13 KiB.
@@ -148,6 +149,18 @@ pub enum CredentialError {
     NoMethod {
         /// The profile.
         profile: Arc<str>,
+    },
+    /// The server refused some of it, and ended the login before the rest was tried.
+    #[error("the server ended the login of “{user}” with the profile “{profile}”: {why}; before that, {tried}")]
+    CutOff {
+        /// The profile.
+        profile: Arc<str>,
+        /// The login name.
+        user: String,
+        /// What was tried and how that went.
+        tried: String,
+        /// What it said at the end.
+        why: LinkEnd,
     },
     /// The server takes none of it.
     #[error("the server does not let “{user}” in with the profile “{profile}”: {tried}; it takes {takes}")]

@@ -20,7 +20,7 @@ use line::{Line, Marker};
 /// What happens to a host that is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// It is refused, and nothing is ever written.
+    /// It is refused, until its owner adds the key; nothing is written by itself.
     Strict,
     /// Somebody is asked.
     Ask,
@@ -195,6 +195,11 @@ impl KnownHosts {
             .extend(lines.map(|(line, parsed)| Known { place: Place { file: file.clone(), line }, line: parsed }));
     }
 
+    /// Both together.
+    fn and(&self, others: &KnownHosts) -> KnownHosts {
+        KnownHosts { lines: self.lines.iter().chain(&others.lines).cloned().collect() }
+    }
+
     /// Judges the key that a host shows.
     pub fn judge(&self, host: &HostName, key: &PublicKey) -> Verdict {
         let about_host: Vec<&Known> = self.lines.iter().filter(|known| known.line.names(host.as_str())).collect();
@@ -248,31 +253,22 @@ impl HostKeys {
     /// [`HostKeyError::File`]
     pub async fn load(&self) -> Result<KnownHosts, HostKeyError> {
         let files: Vec<PathBuf> = std::iter::once(&self.file).chain(&self.others).cloned().collect();
-        in_background(&self.file, move || {
-            let mut known = KnownHosts::default();
-            for file in files {
-                match store::read(&file) {
-                    Ok(text) => known.read(&file, &text),
-                    Err(source) => return Err(HostKeyError::File { attempt: "read", file, source }),
-                }
-            }
-            Ok(known)
-        })
-        .await
+        in_background(&self.file, move || read_all(files)).await
     }
 
     /// Adds the key of a host that is not known.
     ///
     /// # Errors
-    /// [`HostKeyError`]; also where the host has become known by another key meanwhile.
+    /// [`HostKeyError`]; also where the host has become known by another key meanwhile, in whichever file.
     pub async fn remember(&self, host: &HostName, key: &PublicKey) -> Result<(), HostKeyError> {
         if !host.is_plain() {
             return Err(HostKeyError::Name(host.clone()));
         }
-        let (file, host, key) = (self.file.clone(), host.clone(), key.clone());
+        let (file, others, host, key) = (self.file.clone(), self.others.clone(), host.clone(), key.clone());
         in_background(&self.file, move || {
+            let elsewhere = read_all(others)?;
             let mut refused = None;
-            let added = store::add(&file, |known| match known.judge(&host, &key) {
+            let added = store::add(&file, |known| match known.and(&elsewhere).judge(&host, &key) {
                 Verdict::Known => Vec::new(),
                 Verdict::Unknown { .. } => vec![line::write(host.as_str(), &key)],
                 Verdict::Changed(change) => {
@@ -313,6 +309,17 @@ impl HostKeys {
             }
         }))
     }
+}
+
+fn read_all(files: Vec<PathBuf>) -> Result<KnownHosts, HostKeyError> {
+    let mut known = KnownHosts::default();
+    for file in files {
+        match store::read(&file) {
+            Ok(text) => known.read(&file, &text),
+            Err(source) => return Err(HostKeyError::File { attempt: "read", file, source }),
+        }
+    }
+    Ok(known)
 }
 
 /// Files are read and written where that may block.

@@ -26,7 +26,7 @@ use tokio::time::MissedTickBehavior;
 use crate::dial::{Desk, DialError};
 use crate::link::{ForwardError, Link, LinkEvent, LinkEvents};
 use crate::records::{Places, Records};
-pub use board::{Board, SessionStatus, StrangeHost, TunnelView};
+pub use board::{Board, Carried, SessionStatus, StrangeHost, TunnelView};
 use connections::Connection;
 pub(crate) use journal::Journal;
 pub use journal::JournalEntry;
@@ -199,7 +199,10 @@ impl Supervisor {
             Ok(fact) => fact,
             // Given up by us.
             Err(error) if error.is_cancelled() => return,
-            Err(error) => return tracing::error!(%error, "a job of the agent failed"),
+            Err(error) => {
+                tracing::error!(%error, "a job of the agent failed");
+                return self.handle_fault(error.id());
+            }
         };
         match fact {
             Fact::LoggedIn { connection, outcome } => self.handle_logged_in(connection, *outcome),

@@ -7,6 +7,7 @@ use adit_ssh::{AuthFailure, AuthMethod, AuthRefusal, Credential, Prompts, Signat
 use zeroize::Zeroizing;
 
 use super::{CredentialError, Credentials, Prepared, Ready};
+use crate::link::LinkEnd;
 use crate::ssh_agent::SshAgent;
 
 /// Keys of an agent that are offered; OpenSSH's server hangs up after six.
@@ -126,6 +127,16 @@ impl<'a> Attempts<'a> {
     /// The server asked, and there was no answer: it asks again where a password was wrong.
     pub(crate) fn note_unanswered(&mut self) {
         self.tried.push("keyboard-interactive: nobody is there to answer what it asks".to_owned());
+    }
+
+    /// The connection ended within the login. Where the server ended it after it had refused something, it will do so again, and trying
+    /// on would lock the account out.
+    pub(crate) fn cut_off(&self, user: &str, why: LinkEnd) -> Result<CredentialError, LinkEnd> {
+        if self.tried.is_empty() || !matches!(why, LinkEnd::ByServer(_) | LinkEnd::Closed) {
+            return Err(why);
+        }
+        let (profile, tried) = (self.credentials.profile.clone(), self.tried.join(", "));
+        Ok(CredentialError::CutOff { profile, user: user.to_owned(), tried, why })
     }
 
     /// Nothing is left: why nobody is in. A secret that was missing comes first, for that can be helped.

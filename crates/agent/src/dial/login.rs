@@ -78,7 +78,10 @@ pub(super) async fn log_in(
 ) -> Result<(), DialFailure> {
     let mut attempts = Attempts::new(&hop.credentials, prepared);
     loop {
-        let event = transport.next().await?;
+        let event = match transport.next().await {
+            Ok(event) => event,
+            Err(end) => return Err(attempts.cut_off(&hop.user, end).map_or_else(Into::into, Into::into)),
+        };
         let now = Instant::now();
         let client = &mut transport.client;
         match event {

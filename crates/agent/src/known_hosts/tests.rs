@@ -196,3 +196,20 @@ async fn a_name_with_a_meaning_is_not_written() {
     }
     assert!(!file.exists());
 }
+
+/// What is known in a file that somebody else keeps is known.
+#[tokio::test]
+async fn a_host_that_another_file_knows_is_not_learnt_by_another_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, other) = (folder.path().join("own"), folder.path().join("other"));
+    let (right, wrong) = (key(), key());
+    fs::write(&other, text("one", &right)).unwrap();
+    let keys = HostKeys { others: vec![other.clone()], ..host_keys(&own) };
+    let refused = keys.remember(&host("one", 22), &wrong).await.unwrap_err();
+    assert!(matches!(refused, HostKeyError::Changed(_)), "{refused}");
+    keys.remember(&host("one", 22), &right).await.unwrap();
+    assert_eq!(fs::read_to_string(&own).unwrap_or_default(), "", "it is known already");
+    fs::write(&other, format!("@revoked {}", text("one", &right))).unwrap();
+    let refused = keys.remember(&host("one", 22), &right).await.unwrap_err();
+    assert!(matches!(refused, HostKeyError::Revoked { .. }), "{refused}");
+}

@@ -1,6 +1,6 @@
 //! Which records may be saved. Every way in leads through here: REST, imports, the command line.
 
-use adit_core::{BadHost, NotLoopback, Port, Target};
+use adit_core::{BadHost, NotLoopback, Port, Printable, Target};
 use adit_store::agent::{JumpHost, Profile, Record, Session, Tunnel};
 use thiserror::Error;
 
@@ -18,6 +18,14 @@ pub enum InvalidRecord {
     /// A field that people read is too long to be shown.
     #[error("{0} is longer than {MAX_NAME} bytes")]
     TooLong(&'static str),
+    /// A field that people read holds what could act on a terminal or forge a line of a log.
+    #[error("{field} has characters that cannot be shown: {}", Printable::from(text.as_str()))]
+    Unprintable {
+        /// Which.
+        field: &'static str,
+        /// What it holds.
+        text: String,
+    },
     /// A field that this type of forward needs is not there.
     #[error("{0} is required for this forward_type")]
     Missing(&'static str),
@@ -67,7 +75,8 @@ impl Checked for JumpHost {
 impl Checked for Profile {
     fn check(&self) -> Result<(), InvalidRecord> {
         text("name", &self.name)?;
-        text("username", &self.username)
+        text("username", &self.username)?;
+        self.key_path.as_deref().map_or(Ok(()), |path| printable("key_path", path))
     }
 }
 
@@ -84,6 +93,31 @@ fn text(field: &'static str, text: &str) -> Result<(), InvalidRecord> {
     match text.trim().len() {
         0 => Err(InvalidRecord::Empty(field)),
         length if length > MAX_NAME => Err(InvalidRecord::TooLong(field)),
-        _ => Ok(()),
+        _ => printable(field, text),
+    }
+}
+
+fn printable(field: &'static str, text: &str) -> Result<(), InvalidRecord> {
+    // A backslash is shown doubled, which does no harm: `DOMAIN\user` is a name.
+    match Printable::from(text).to_string() == text.replace('\\', r"\\") {
+        true => Ok(()),
+        false => Err(InvalidRecord::Unprintable { field, text: text.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_people_can_read() {
+        for good in ["web", "Büro · 2. Stock", r"CORP\jane", "名前", "a b"] {
+            assert_eq!(text("name", good), Ok(()), "{good}");
+        }
+        for bad in ["a\nb", "\u{1b}[31mred", "a\u{202e}b", "tab\there", "nul\0"] {
+            let told = text("name", bad).unwrap_err().to_string();
+            assert!(told.starts_with("name has characters") && !told.contains(bad), "{told:?}");
+        }
+        assert_eq!(text("name", " \t"), Err(InvalidRecord::Empty("name")));
     }
 }

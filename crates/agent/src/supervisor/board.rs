@@ -19,8 +19,38 @@ pub struct Board {
     pub tunnels: BTreeMap<RecordId, TunnelView>,
     /// Sessions that somebody connected, until they are disconnected.
     pub sessions: BTreeMap<RecordId, SessionStatus>,
+    /// What tunnels carried that are gone.
+    pub carried_before: Carried,
     /// Hosts whose key nobody has judged yet, because of which a login failed.
     pub strange_hosts: Vec<StrangeHost>,
+}
+
+/// Bytes, both ways.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Into SSH connections.
+    pub tx: u64,
+    /// Out of SSH connections.
+    pub rx: u64,
+}
+
+impl Carried {
+    fn add(self, traffic: &Traffic) -> Self {
+        Self { tx: self.tx + traffic.bytes_tx(), rx: self.rx + traffic.bytes_rx() }
+    }
+}
+
+impl Board {
+    /// What all tunnels have carried since the agent started, also those that are gone.
+    pub fn carried(&self) -> Carried {
+        self.tunnels.values().fold(self.carried_before, |sum, tunnel| sum.add(&tunnel.traffic))
+    }
+
+    pub(super) fn remove_tunnel(&mut self, id: &RecordId) {
+        if let Some(gone) = self.tunnels.remove(id) {
+            self.carried_before = self.carried_before.add(&gone.traffic);
+        }
+    }
 }
 
 /// A tunnel as it stands.

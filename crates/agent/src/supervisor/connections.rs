@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use adit_core::{ConnectionId, ConnectionKey, LoginFailure, LossReason, PoolWish, Setback};
-use tokio::task::AbortHandle;
+use tokio::task::{self, AbortHandle};
 
 use super::{Fact, Member, StrangeHost, Supervisor};
-use crate::dial::{self, DialError, Hop, Way};
+use crate::dial::{self, DialError, DialFailure, Hop, Way};
+use crate::known_hosts::HostName;
 use crate::link::{Link, LinkEvent, LinkEvents};
 
 /// A connection, from the wish for a login to its end.
@@ -121,23 +122,42 @@ impl Supervisor {
             }
             return;
         };
+        let host = HostName::new(&wanted.hop.host, wanted.hop.port);
         match outcome {
             Ok((link, events)) => {
                 wanted.stage = Stage::Up(link);
+                self.forget_stranger(&host);
                 self.listen(connection, events);
                 self.pool.handle_logged_in(connection, Instant::now());
                 self.settle();
             }
             Err(error) => {
-                self.connections.remove(&connection);
-                if let Some(stranger) = StrangeHost::of(&error) {
-                    self.note_stranger(stranger);
+                match (StrangeHost::of(&error), &*error.why) {
+                    (Some(stranger), _) => self.note_stranger(stranger),
+                    // It is known meanwhile, and by another key or as stolen.
+                    (None, DialFailure::HostKey(_)) => self.forget_stranger(&host),
+                    (None, _) => {}
                 }
-                self.pool.handle_login_failed(connection, &LoginFailure::from(&error));
-                self.settle();
-                self.pool.handle_release(&Member::Carried(connection));
-                self.settle();
+                self.give_up(connection, &LoginFailure::from(&error));
             }
+        }
+    }
+
+    fn give_up(&mut self, connection: ConnectionId, why: &LoginFailure) {
+        self.connections.remove(&connection);
+        self.pool.handle_login_failed(connection, why);
+        self.settle();
+        self.pool.handle_release(&Member::Carried(connection));
+        self.settle();
+    }
+
+    /// A job panicked. Nothing is known of it but its number; whoever waits for a login hears that there will be none.
+    pub(super) fn handle_fault(&mut self, job: task::Id) {
+        let is_its =
+            |connection: &Connection| matches!(&connection.stage, Stage::LoggingIn(login) if login.id() == job);
+        let login = self.connections.iter().find(|(_, connection)| is_its(connection)).map(|(id, _)| *id);
+        if let Some(connection) = login {
+            self.give_up(connection, &LoginFailure::Passing("a fault of adit's own; its log says more".into()));
         }
     }
 
@@ -171,6 +191,14 @@ impl Supervisor {
             }
             None => {}
         }
+    }
+
+    pub(super) fn forget_stranger(&self, host: &HostName) {
+        self.board.send_if_modified(|board| {
+            let before = board.strange_hosts.len();
+            board.strange_hosts.retain(|stranger| stranger.host != *host);
+            board.strange_hosts.len() != before
+        });
     }
 
     /// Somebody can say whether the key is right, once it is to be seen.

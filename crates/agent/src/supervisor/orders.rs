@@ -206,9 +206,7 @@ impl Supervisor {
                 let _ = noted.send(());
             }
             Order::Disturb => self.handle_disturbance(),
-            Order::ForgetStranger(host) => {
-                self.board.send_modify(|board| board.strange_hosts.retain(|stranger| stranger.host != host));
-            }
+            Order::ForgetStranger(host) => self.forget_stranger(&host),
             Order::End => {
                 self.stop_all(None);
                 self.is_ending = true;

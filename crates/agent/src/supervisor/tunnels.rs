@@ -100,7 +100,7 @@ impl Supervisor {
     pub(super) fn remove(&mut self, id: &RecordId, done: Option<&Done>) {
         self.stop(id, done);
         self.tunnels.remove(id);
-        self.board.send_modify(|board| drop(board.tunnels.remove(id)));
+        self.board.send_modify(|board| board.remove_tunnel(id));
     }
 
     pub(super) fn begin(&mut self, id: &RecordId, how: Begin, answer: Option<Started>) {
@@ -326,9 +326,9 @@ impl Supervisor {
             tunnel.connection == Some(connection) && tunnel.lane.as_ref().is_some_and(|own| own.id() == lane)
         };
         let Some((id, tunnel)) = self.tunnels.iter_mut().find(|(_, tunnel)| is_its(tunnel)) else { return };
-        tracing::info!(name = %tunnel.plan.name, "a connection was not made: {text}");
-        // A target that refuses a thousand times is news once.
+        // A target that refuses a thousand times is news once, also in the log: strangers may be the ones who try.
         if tunnel.last_refusal.as_ref() != Some(&text) {
+            tracing::info!(name = %tunnel.plan.name, "a connection was not made: {text}");
             self.means.journal.write_refusal(id, &tunnel.plan.name, &tunnel.machine.status(), &text);
             tunnel.last_refusal = Some(text);
             let id = id.clone();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adit_agent::agent::{Agent, AgentSetup, AgentTask, TunnelView};
-use adit_agent::dial::Nobody;
+use adit_agent::dial::{Nobody, Person};
 use adit_agent::records::Places;
 use adit_agent::vault::Vault;
 use adit_core::RecordId;
@@ -31,11 +31,20 @@ impl Home {
         home
     }
 
+    /// An agent without records, and somebody to ask.
+    pub(crate) async fn with(person: Arc<dyn Person>) -> Home {
+        Self::open_with(tempfile::tempdir().unwrap(), person).await
+    }
+
     async fn open(folder: TempDir) -> Home {
+        Self::open_with(folder, Arc::new(Nobody)).await
+    }
+
+    async fn open_with(folder: TempDir, person: Arc<dyn Person>) -> Home {
         let setup = AgentSetup {
             store: AgentStore::open(folder.path().join("agent.db")).await.unwrap(),
             vault: Vault::at(&folder.path().join("secrets")),
-            person: Arc::new(Nobody),
+            person,
             places: Places {
                 known_hosts: folder.path().join("known_hosts"),
                 other_known_hosts: Vec::new(),

@@ -1,13 +1,18 @@
 //! Losses, pauses, and what ends them.
 
 use std::fs;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use adit_agent::agent::TrustError;
-use adit_ssh::crypto::PrivateKey;
+use adit_agent::dial::{Hop, Later, Person};
+use adit_agent::known_hosts::HostName;
+use adit_ssh::Prompts;
+use adit_ssh::crypto::{PrivateKey, PublicKey};
 use adit_store::agent::{HostKeyPolicy, SettingsChange, Tunnel};
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use crate::home::{Home, dynamic, local, tunnel};
 use crate::services::{Service, ask, connect, eventually, loopback};
@@ -34,6 +39,31 @@ async fn each_tunnel_of_a_lost_connection_follows_its_own_policy() {
     assert_eq!(ask(&mut connect(loopback(kept_port)).await, b"hello").await.unwrap(), b"5 bytes");
     assert_eq!((home.view(&keeps).retry_count(), home.last_error(&keeps)), (0, String::new()));
     assert_eq!((home.status(&gives_up), sshd.logins()), ("failed", 2));
+}
+
+/// Says yes to every host key, but for the first time.
+#[derive(Default)]
+struct Stumbles(AtomicBool);
+
+impl Person for Stumbles {
+    fn confirm_host_key<'a>(&'a self, _: &'a HostName, _: &'a PublicKey) -> Later<'a, Option<bool>> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "a fault of the agent's own, in the middle of a login");
+        Box::pin(std::future::ready(Some(true)))
+    }
+
+    fn answer_prompts<'a>(&'a self, _: &'a Hop, _: &'a Prompts) -> Later<'a, Option<Vec<Zeroizing<String>>>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_panics_is_a_login_that_failed() {
+    let (sshd, home) = (Sshd::start().await, Home::with(Arc::new(Stumbles::default())).await);
+    let profile = home.profile(&sshd).await;
+    let id = home.start(tunnel(&sshd, &profile, dynamic())).await;
+    home.becomes(&id, "reconnecting").await;
+    assert!(home.last_error(&id).contains("its log says more"), "{}", home.last_error(&id));
+    home.becomes(&id, "connected").await;
 }
 
 /// A tunnel to a server that hangs up.

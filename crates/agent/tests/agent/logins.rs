@@ -11,7 +11,7 @@ use adit_core::LoginFailure;
 
 use crate::desk::{Secrets, empty, open, try_open};
 use crate::services::eventually;
-use crate::sshd::{Sshd, make_key};
+use crate::sshd::{Setup, Sshd, make_key};
 
 fn with(sshd: &Sshd, methods: Vec<Method>) -> Hop {
     Hop { credentials: sshd.credentials(methods), ..sshd.hop() }
@@ -96,6 +96,21 @@ impl Drop for Agent {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Otherwise a tunnel that reconnects would lock the account out.
+#[tokio::test]
+async fn a_server_that_has_enough_of_wrong_keys_is_not_called_again() {
+    let sshd = Sshd::start_with(Setup { config: "MaxAuthTries 3", ..Setup::default() }).await;
+    let agent = Agent::start(&sshd).await;
+    for name in ["one", "two", "three", "four", "five"] {
+        make_key(&sshd.path(""), name, "ed25519", "");
+        agent.add(&sshd, name);
+    }
+    let with_agent = with(&sshd, vec![Method::SshAgent { socket: Some(agent.socket.clone()), only: None }]);
+    let (stage, told) = refusal(&with_agent, &empty()).await;
+    assert!(stage == Stage::Login && told.contains("Too many authentication failures"), "{told}");
+    assert!(told.contains("SHA256:") && told.contains("“core”"), "{told}");
 }
 
 #[tokio::test]
