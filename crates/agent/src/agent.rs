@@ -19,7 +19,9 @@ use adit_store::agent::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use crate::supervisor::{Board, JournalEntry, SessionStatus, StartError, StopError, StrangeHost, TunnelView};
+pub use crate::supervisor::{
+    Board, Carried, JournalEntry, SessionStatus, StartError, StopError, StrangeHost, TunnelView,
+};
 pub use error::{AddError, SecretChangeError, TrialError, TrustError};
 
 use crate::dial::{Desk, Person};
@@ -64,7 +66,7 @@ pub struct Agent {
 pub struct AgentTask {
     orders: mpsc::UnboundedSender<Order>,
     task: AbortOnDropHandle<()>,
-    _watch: AbortOnDropHandle<()>,
+    _watch: AbortOnDropHandle<((), ())>,
 }
 
 impl AgentTask {
@@ -95,8 +97,9 @@ impl Agent {
         let task = AbortOnDropHandle::new(tokio::spawn(supervisor.run()));
         let agent = Agent { store, vault, desk, places, orders: orders.clone(), board, journal };
         agent.start_all().await;
-        let watch = AbortOnDropHandle::new(tokio::spawn(watch_network(agent.clone())));
-        Ok((agent, AgentTask { orders, task, _watch: watch }))
+        let watched = agent.clone();
+        let watch = tokio::spawn(async move { tokio::join!(watch_network(&watched), watched.await_keyring()) });
+        Ok((agent, AgentTask { orders, task, _watch: AbortOnDropHandle::new(watch) }))
     }
 
     /// The records, to be read. What is to be changed goes through the agent, which follows the change.
@@ -339,7 +342,7 @@ impl std::fmt::Debug for Agent {
 }
 
 /// An agent that cannot hear of changes works without.
-async fn watch_network(agent: Agent) {
+async fn watch_network(agent: &Agent) {
     let heard = async {
         let mut changes = NetworkChanges::open()?;
         loop {

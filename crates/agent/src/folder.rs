@@ -1,11 +1,12 @@
 //! An agent's data folder: what lies where in it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use adit_net::data_folder::{self, DataFolder, DataFolderError};
 
 use crate::records::Places;
-use crate::vault::Vault;
+use crate::vault::{DesktopKeyring, Vault};
 
 /// The folder of an agent that runs, locked: a second one is refused.
 #[derive(Debug)]
@@ -53,9 +54,9 @@ impl AgentFolder {
         self.0.path().join("store.sqlite")
     }
 
-    /// The secrets.
+    /// The secrets. The key of a new vault lies in the desktop's keyring, where one works.
     #[must_use]
     pub fn vault(&self) -> Vault {
-        Vault::at(self.0.path())
+        Vault::with_keyring(self.0.path(), Arc::new(DesktopKeyring))
     }
 }

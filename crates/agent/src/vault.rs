@@ -1,13 +1,12 @@
 //! Keeps secrets at rest: passwords and passphrases of profiles, in one encrypted file.
 //!
-//! The file is sealed with AES-256-GCM. Its key lies in a file of its own, for its owner alone, so that a tunnel can start with the
-//! machine; or it is derived from a passphrase (argon2id), and then somebody has to unlock the vault each time. What is kept
-//! under which name is inside the seal. The vault is written whole, beside the old one, and then takes its place; one that cannot
-//! be opened is never written over.
-//!
-//! The desktop's keyring is not asked: it is not there where an agent starts with the machine, and this file has to be right anyway.
+//! The file is sealed with AES-256-GCM. Its key lies in the desktop's keyring, where one works; else in a file of its own, for its owner
+//! alone, so that a tunnel can start with the machine; or it is derived from a passphrase (argon2id), and then somebody has to unlock
+//! the vault each time. What is kept under which name is inside the seal. The vault is written whole, beside the old one, and then
+//! takes its place; one that cannot be opened is never written over.
 
 mod file;
+mod keyring;
 mod seal;
 
 use std::collections::BTreeMap;
@@ -17,11 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use adit_core::RecordId;
 use thiserror::Error;
+use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 use crate::credentials::{SecretError, SecretKind, SecretSource};
 use crate::dial::Later;
 use file::Folder;
+pub use keyring::{DesktopKeyring, KeyName, Keyring, KeyringError};
 use seal::{Key, Lock};
 
 /// What the vault holds, by [`name`].
@@ -35,9 +36,32 @@ pub struct Vault {
 
 struct Inner {
     folder: Folder,
-    /// The key of a vault that a passphrase locks, once somebody has unlocked it. Held while the file is read and written, on a
-    /// thread that may wait; never while anything is awaited.
+    keyring: Option<Arc<dyn Keyring>>,
+    /// The key of a vault that somebody has unlocked: by a passphrase, or through the keyring. Held while the file is read and written,
+    /// on a thread that may wait; never while anything is awaited elsewhere.
     unlocked: Mutex<Option<Key>>,
+}
+
+/// Where the key of a vault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In a file beside it.
+    File,
+    /// In the head of whoever knows a passphrase.
+    Passphrase,
+    /// In the desktop's keyring.
+    Keyring,
+}
+
+/// Where the key of a vault is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewKeyPlace {
+    /// See [`KeyPlace::File`].
+    File,
+    /// See [`KeyPlace::Passphrase`].
+    Passphrase(Zeroizing<String>),
+    /// See [`KeyPlace::Keyring`].
+    Keyring,
 }
 
 /// Secrets cannot be read or written. None of them was changed.
@@ -46,6 +70,17 @@ pub enum VaultError {
     /// It is locked with a passphrase.
     #[error("the secrets are locked: unlock them with their passphrase")]
     Locked,
+    /// Its key lies in a keyring that does not give it out now.
+    #[error(
+        "the key of the secrets lies in the desktop's keyring, and {0}: log in to the desktop, or unlock it (adit secrets unlock)"
+    )]
+    KeyringShut(KeyringError),
+    /// Its key is to lie in the keyring, which does not take it.
+    #[error("the desktop's keyring cannot keep the key of the secrets: {0}")]
+    NoKeyring(KeyringError),
+    /// The keyring is open and does not have the key.
+    #[error("the desktop's keyring has lost the key of {}: put it back, or move the file away and set the secrets anew", .0.display())]
+    LostByKeyring(PathBuf),
     /// The passphrase does not open it.
     #[error("{} does not open: the passphrase is wrong, or the file is damaged", .0.display())]
     WrongPassphrase(PathBuf),
@@ -58,6 +93,9 @@ pub enum VaultError {
     /// An empty passphrase locks nothing.
     #[error("the passphrase is empty")]
     EmptyPassphrase,
+    /// A passphrase locks it, and none was said.
+    #[error("a passphrase locks the secrets: say it")]
+    PassphraseMissing,
     /// The system failed us.
     #[error("cannot {attempt} {}: {source}", .path.display())]
     File {
@@ -74,71 +112,108 @@ pub enum VaultError {
     Provider,
 }
 
+impl VaultError {
+    /// Whether somebody can open it, as it is.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked | Self::KeyringShut(_))
+    }
+}
+
 impl From<VaultError> for SecretError {
     fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::Locked => Self::Locked,
-            other => Self::Failed(other.to_string()),
-        }
+        if error.is_locked() { Self::Locked } else { Self::Failed(error.to_string()) }
     }
 }
 
 impl Vault {
     /// The vault in a folder, which is made if it is not there. Nothing is read before it is needed.
     pub fn at(folder: &Path) -> Self {
-        Self { inner: Arc::new(Inner { folder: Folder::new(folder), unlocked: Mutex::new(None) }) }
+        Self::new(folder, None)
     }
 
-    /// Whether somebody has to unlock it before a secret can be used.
+    /// As [`at`](Self::at), and the key of a new vault lies in this keyring if it works.
+    pub fn with_keyring(folder: &Path, keyring: Arc<dyn Keyring>) -> Self {
+        Self::new(folder, Some(keyring))
+    }
+
+    fn new(folder: &Path, keyring: Option<Arc<dyn Keyring>>) -> Self {
+        Self { inner: Arc::new(Inner { folder: Folder::new(folder), keyring, unlocked: Mutex::new(None) }) }
+    }
+
+    /// Where its key is; `None` where nothing was ever kept.
+    ///
+    /// # Errors
+    /// [`VaultError`], when the file cannot be read.
+    pub async fn key_place(&self) -> Result<Option<KeyPlace>, VaultError> {
+        self.run(|open| Ok(open.lock()?.map(|lock| lock.place()))).await
+    }
+
+    /// Whether somebody has to unlock it before a secret can be used. A keyring is asked for its key, without a question to anybody.
     ///
     /// # Errors
     /// [`VaultError`], when the file cannot be read.
     pub async fn is_locked(&self) -> Result<bool, VaultError> {
-        self.run(|folder, unlocked| Ok(folder.has_passphrase()? && unlocked.is_none())).await
-    }
-
-    /// Opens a vault that a passphrase locks, until the process ends. One without needs none.
-    ///
-    /// # Errors
-    /// [`VaultError::WrongPassphrase`], and what else keeps it from being read.
-    pub async fn unlock(&self, passphrase: Zeroizing<String>) -> Result<(), VaultError> {
-        self.run(move |folder, unlocked| {
-            let Some(sealed) = folder.read()? else { return Ok(()) };
-            let Lock::Passphrase(salt) = sealed.lock()? else { return Ok(()) };
-            let key = Key::derive(&passphrase, &salt)?;
-            let wrong = |_| VaultError::WrongPassphrase(folder.vault().to_owned());
-            sealed.open(&key).map_err(wrong)?;
-            *unlocked = Some(key);
-            Ok(())
+        self.run(|open| {
+            let Some(lock @ (Lock::Passphrase(_) | Lock::Keyring(_))) = open.lock()? else { return Ok(false) };
+            match open.key_of(&lock) {
+                Ok(_) => Ok(false),
+                Err(error) if error.is_locked() => Ok(true),
+                Err(error) => Err(error),
+            }
         })
         .await
     }
 
-    /// From now on this passphrase is needed; `None`: the key lies in a file.
+    /// Opens it until the process ends: with the passphrase that locks it, or by letting the keyring ask its person, which may take two
+    /// minutes. A vault whose key lies in a file needs neither.
     ///
     /// # Errors
-    /// [`VaultError`]; then all is as before.
-    pub async fn set_passphrase(&self, passphrase: Option<Zeroizing<String>>) -> Result<(), VaultError> {
-        self.run(move |folder, unlocked| {
-            let _alone = folder.lock()?;
-            let secrets = folder.load(unlocked.as_ref())?;
-            match passphrase {
-                Some(passphrase) if passphrase.is_empty() => Err(VaultError::EmptyPassphrase),
-                Some(passphrase) => {
-                    let salt = seal::random()?;
-                    let key = Key::derive(&passphrase, &salt)?;
-                    folder.write(&key, &Lock::Passphrase(salt), &secrets)?;
-                    *unlocked = Some(key);
-                    // The vault does not need it any more; one that stays behind opens nothing.
-                    folder.remove_key();
-                    Ok(())
-                }
-                None => {
-                    folder.write(&folder.own_key()?, &Lock::KeyFile, &secrets)?;
-                    *unlocked = None;
+    /// [`VaultError::WrongPassphrase`], [`VaultError::PassphraseMissing`], and what else keeps it from being read.
+    pub async fn unlock(&self, passphrase: Option<Zeroizing<String>>) -> Result<(), VaultError> {
+        if let (Some(KeyPlace::Keyring), Some(keyring)) = (self.key_place().await?, &self.inner.keyring) {
+            keyring.unlock().await.map_err(VaultError::KeyringShut)?;
+        }
+        self.run(move |open| {
+            let Some(sealed) = open.folder.read()? else { return Ok(()) };
+            match sealed.lock()? {
+                Lock::KeyFile => Ok(()),
+                lock @ Lock::Keyring(_) => sealed.open(&open.key_of(&lock)?).map(drop),
+                Lock::Passphrase(salt) => {
+                    let key = Key::derive(&passphrase.ok_or(VaultError::PassphraseMissing)?, &salt)?;
+                    let wrong = |_| VaultError::WrongPassphrase(open.folder.vault().to_owned());
+                    sealed.open(&key).map_err(wrong)?;
+                    *open.unlocked = Some(key);
                     Ok(())
                 }
             }
+        })
+        .await
+    }
+
+    /// From now on its key is there, and nowhere else.
+    ///
+    /// # Errors
+    /// [`VaultError`]; then all is as before.
+    pub async fn move_key(&self, place: NewKeyPlace) -> Result<(), VaultError> {
+        self.run(move |open| {
+            let _alone = open.folder.lock()?;
+            let secrets = open.load()?;
+            let before = open.lock()?;
+            let (key, lock) = match place {
+                NewKeyPlace::File => (open.folder.own_key()?, Lock::KeyFile),
+                NewKeyPlace::Passphrase(passphrase) if passphrase.is_empty() => {
+                    return Err(VaultError::EmptyPassphrase);
+                }
+                NewKeyPlace::Passphrase(passphrase) => {
+                    let salt = seal::random()?;
+                    (Key::derive(&passphrase, &salt)?, Lock::Passphrase(salt))
+                }
+                NewKeyPlace::Keyring => open.new_key_in_keyring().map_err(VaultError::NoKeyring)?,
+            };
+            open.write(key, &lock, &secrets)?;
+            open.forget_key(before, &lock);
+            Ok(())
         })
         .await
     }
@@ -167,33 +242,134 @@ impl Vault {
 
     /// Writes what `change` makes of the secrets, if it says that it made something else.
     async fn change(&self, change: impl FnOnce(&mut Secrets) -> bool + Send + 'static) -> Result<(), VaultError> {
-        self.run(move |folder, unlocked| {
-            let _alone = folder.lock()?;
-            let mut secrets = folder.load(unlocked.as_ref())?;
+        self.run(move |open| {
+            let _alone = open.folder.lock()?;
+            let mut secrets = open.load()?;
             if !change(&mut secrets) {
                 return Ok(());
             }
-            match (folder.read()?.map(|sealed| sealed.lock()).transpose()?, unlocked.as_ref()) {
-                (Some(lock @ Lock::Passphrase(_)), Some(key)) => folder.write(key, &lock, &secrets),
-                (Some(Lock::Passphrase(_)), None) => Err(VaultError::Locked),
-                (Some(Lock::KeyFile) | None, _) => folder.write(&folder.own_key()?, &Lock::KeyFile, &secrets),
-            }
+            let (key, lock) = match open.lock()? {
+                Some(lock @ (Lock::Passphrase(_) | Lock::Keyring(_))) => (open.key_of(&lock)?, lock),
+                Some(Lock::KeyFile) => (open.folder.own_key()?, Lock::KeyFile),
+                None => open.first_key()?,
+            };
+            open.write(key, &lock, &secrets)
         })
         .await
     }
 
-    /// Does something with the files where waiting for a disk holds nobody up.
+    /// Does something with the files where waiting for a disk or a keyring holds nobody up.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Folder, &mut Option<Key>) -> Result<T, VaultError> + Send + 'static,
+        work: impl FnOnce(&mut Open<'_>) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, VaultError> {
         let inner = self.inner.clone();
+        let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || {
             // A panic under it left the files as they were, and the key is whole or not there.
             let mut unlocked = inner.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&inner.folder, &mut unlocked)
+            let keyring = inner.keyring.as_deref();
+            work(&mut Open { folder: &inner.folder, keyring, runtime, unlocked: &mut unlocked })
         });
         done.await.unwrap_or(Err(VaultError::Provider))
+    }
+}
+
+/// The vault while one thread works on it.
+struct Open<'a> {
+    folder: &'a Folder,
+    keyring: Option<&'a dyn Keyring>,
+    /// Asks the keyring, while this thread waits.
+    runtime: Handle,
+    unlocked: &'a mut Option<Key>,
+}
+
+impl Open<'_> {
+    fn lock(&self) -> Result<Option<Lock>, VaultError> {
+        self.folder.read()?.map(|sealed| sealed.lock()).transpose()
+    }
+
+    /// All secrets.
+    fn load(&mut self) -> Result<Secrets, VaultError> {
+        let Some(sealed) = self.folder.read()? else { return Ok(Secrets::new()) };
+        let key = self.key_of(&sealed.lock()?)?;
+        sealed.open(&key)
+    }
+
+    fn key_of(&mut self, lock: &Lock) -> Result<Key, VaultError> {
+        match (lock, &self.unlocked) {
+            (Lock::KeyFile, _) => self.folder.key(),
+            (Lock::Passphrase(_) | Lock::Keyring(_), Some(key)) => Ok(key.clone()),
+            (Lock::Passphrase(_), None) => Err(VaultError::Locked),
+            (Lock::Keyring(name), None) => {
+                let key = self.ask_keyring(*name).map_err(VaultError::KeyringShut)?;
+                let key = key.ok_or_else(|| VaultError::LostByKeyring(self.folder.vault().to_owned()))?;
+                *self.unlocked = Some(key.clone());
+                Ok(key)
+            }
+        }
+    }
+
+    fn ask_keyring(&self, name: KeyName) -> Result<Option<Key>, KeyringError> {
+        let found = self.runtime.block_on(self.keyring.ok_or(KeyringError::Absent)?.find(name))?;
+        Ok(found.and_then(|bytes| Key::from_bytes(&bytes)))
+    }
+
+    /// A key that the keyring has and gives back.
+    fn new_key_in_keyring(&self) -> Result<(Key, Lock), KeyringError> {
+        let keyring = self.keyring.ok_or(KeyringError::Absent)?;
+        let no_randomness = |error: VaultError| KeyringError::Failed(error.to_string());
+        let (key, name) = (Key::generate().map_err(no_randomness)?, KeyName(seal::random().map_err(no_randomness)?));
+        self.runtime.block_on(keyring.keep(name, key.bytes()))?;
+        match self.ask_keyring(name)? {
+            Some(kept) if kept.bytes() == key.bytes() => Ok((key, Lock::Keyring(name))),
+            _ => Err(KeyringError::Failed("it does not give back what it was given".to_owned())),
+        }
+    }
+
+    /// For the first secret of all.
+    fn first_key(&self) -> Result<(Key, Lock), VaultError> {
+        match self.new_key_in_keyring() {
+            Ok(kept) => Ok(kept),
+            Err(why) => {
+                if self.keyring.is_some() {
+                    tracing::info!(%why, "the key of the secrets lies in a file: the desktop's keyring does not take it");
+                }
+                Ok((self.folder.own_key()?, Lock::KeyFile))
+            }
+        }
+    }
+
+    /// Puts a vault in the place of the old one, whole or not at all. This process can go on using it.
+    fn write(&mut self, key: Key, lock: &Lock, secrets: &Secrets) -> Result<(), VaultError> {
+        self.folder.write(&key, lock, secrets)?;
+        *self.unlocked = match lock {
+            Lock::KeyFile => None,
+            Lock::Passphrase(_) | Lock::Keyring(_) => Some(key),
+        };
+        Ok(())
+    }
+
+    /// A key that the vault does not need any more; one that stays behind opens nothing.
+    fn forget_key(&self, before: Option<Lock>, now: &Lock) {
+        if *now != Lock::KeyFile {
+            self.folder.remove_key();
+        }
+        if let (Some(Lock::Keyring(name)), Some(keyring)) = (before, self.keyring)
+            && let Err(error) = self.runtime.block_on(keyring.forget(name))
+        {
+            tracing::warn!(%error, "the keyring still has a key that is not used any more");
+        }
+    }
+}
+
+impl Lock {
+    fn place(&self) -> KeyPlace {
+        match self {
+            Self::KeyFile => KeyPlace::File,
+            Self::Passphrase(_) => KeyPlace::Passphrase,
+            Self::Keyring(_) => KeyPlace::Keyring,
+        }
     }
 }
 
@@ -205,7 +381,7 @@ impl SecretSource for Vault {
     ) -> Later<'a, Result<Option<Zeroizing<String>>, SecretError>> {
         let name = name(profile, kind);
         Box::pin(async move {
-            let found = self.run(move |folder, unlocked| Ok(folder.load(unlocked.as_ref())?.remove(&name))).await;
+            let found = self.run(move |open| Ok(open.load()?.remove(&name))).await;
             found.map_err(SecretError::from)
         })
     }

@@ -1,5 +1,7 @@
 //! Secrets of profiles: kept in the vault, while the profile remembers under which name.
 
+use std::time::Duration;
+
 use adit_core::RecordId;
 use adit_store::agent::{Profile, ProfileChange, SecretRef};
 use zeroize::Zeroizing;
@@ -7,7 +9,10 @@ use zeroize::Zeroizing;
 use super::{Agent, SecretChangeError};
 use crate::credentials::SecretKind;
 use crate::supervisor::Which;
-use crate::vault::{self, VaultError};
+use crate::vault::{self, KeyPlace, NewKeyPlace, VaultError};
+
+/// How often a locked keyring is asked again. It tells of its opening in ways that differ from keyring to keyring, and may not run yet.
+const KEYRING_PACE: Duration = Duration::from_secs(5);
 
 impl Agent {
     /// Keeps a secret of a profile, or forgets it (`None`). It is used from the next login on.
@@ -45,22 +50,48 @@ impl Agent {
         self.vault.is_locked().await
     }
 
-    /// Unlocks the secrets, and starts the tunnels that start with the agent and have failed, as they do without.
+    /// Where the key of the secrets is; `None` where none was ever kept.
+    ///
+    /// # Errors
+    /// [`VaultError`], when they cannot be read.
+    pub async fn secrets_key_place(&self) -> Result<Option<KeyPlace>, VaultError> {
+        self.vault.key_place().await
+    }
+
+    /// Unlocks the secrets as [`Vault::unlock`](crate::vault::Vault::unlock) does, and starts the tunnels that start with the agent and
+    /// have failed, as they do without.
     ///
     /// # Errors
     /// [`VaultError`]; they are as locked as before.
-    pub async fn unlock_secrets(&self, passphrase: Zeroizing<String>) -> Result<(), VaultError> {
+    pub async fn unlock_secrets(&self, passphrase: Option<Zeroizing<String>>) -> Result<(), VaultError> {
         self.vault.unlock(passphrase).await?;
         self.start_some(Which::Failed).await;
         Ok(())
     }
 
-    /// As [`Vault::set_passphrase`](crate::vault::Vault::set_passphrase).
+    /// As [`Vault::move_key`](crate::vault::Vault::move_key).
     ///
     /// # Errors
     /// [`VaultError`]; all is as before.
-    pub async fn set_secrets_passphrase(&self, passphrase: Option<Zeroizing<String>>) -> Result<(), VaultError> {
-        self.vault.set_passphrase(passphrase).await
+    pub async fn move_secrets_key(&self, place: NewKeyPlace) -> Result<(), VaultError> {
+        self.vault.move_key(place).await
+    }
+
+    /// Waits for a keyring that is locked or not there yet: an agent may start before its person logs in to the desktop. Then starts
+    /// what could not start without.
+    pub(super) async fn await_keyring(&self) {
+        if !matches!(self.vault.key_place().await, Ok(Some(KeyPlace::Keyring))) {
+            return;
+        }
+        let mut was_locked = false;
+        while self.vault.is_locked().await.unwrap_or(false) {
+            was_locked = true;
+            tokio::time::sleep(KEYRING_PACE).await;
+        }
+        if was_locked {
+            tracing::info!("the desktop's keyring is open");
+            self.start_some(Which::Failed).await;
+        }
     }
 
     /// Of a profile that is gone. What cannot be removed now does no harm: nothing names it any more.

@@ -45,11 +45,6 @@ impl Folder {
         &self.vault
     }
 
-    pub(super) fn has_passphrase(&self) -> Result<bool, VaultError> {
-        let lock = self.read()?.map(|sealed| sealed.lock()).transpose()?;
-        Ok(matches!(lock, Some(Lock::Passphrase(_))))
-    }
-
     /// Keeps other processes from writing, for as long as the file is held.
     pub(super) fn lock(&self) -> Result<File, VaultError> {
         let path = self.folder.join("secrets.lock");
@@ -68,16 +63,9 @@ impl Folder {
         Ok(Some(Kept { sealed, folder: self }))
     }
 
-    /// All secrets. `unlocked` opens a vault with a passphrase.
-    pub(super) fn load(&self, unlocked: Option<&Key>) -> Result<Secrets, VaultError> {
-        let Some(sealed) = self.read()? else { return Ok(Secrets::new()) };
-        match sealed.lock()? {
-            Lock::Passphrase(_) => sealed.open(unlocked.ok_or(VaultError::Locked)?),
-            Lock::KeyFile => {
-                let key = self.read_key()?.ok_or_else(|| VaultError::NoKey(self.key.clone()))?;
-                sealed.open(&key)
-            }
-        }
+    /// The key in the file.
+    pub(super) fn key(&self) -> Result<Key, VaultError> {
+        self.read_key()?.ok_or_else(|| VaultError::NoKey(self.key.clone()))
     }
 
     /// Puts a vault in the place of the old one, whole or not at all.

@@ -1,8 +1,8 @@
 //! The sealed form of the secrets.
 //!
 //!     "adit vault 1\n"        13 bytes
-//!     lock                     1 byte: 0 the key lies in a file, 1 argon2id of a passphrase
-//!     salt                    16 bytes, zero where there is no passphrase
+//!     lock                     1 byte: 0 the key lies in a file, 1 argon2id of a passphrase, 2 the key lies in a keyring
+//!     salt                    16 bytes: the passphrase's salt, the name of the key in the keyring, or zero
 //!     nonce                   12 bytes, random: each writing has its own
 //!     sealed                  AES-256-GCM over everything before the nonce (associated) and the secrets
 //!
@@ -12,6 +12,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
+use super::keyring::KeyName;
 use super::{Secrets, VaultError};
 
 const MAGIC: &[u8; 13] = b"adit vault 1\n";
@@ -31,9 +32,12 @@ pub(super) enum Lock {
     KeyFile,
     /// A passphrase, with this salt.
     Passphrase([u8; SALT]),
+    /// The desktop's keyring, under this name.
+    Keyring(KeyName),
 }
 
 /// A key; wiped when it is dropped.
+#[derive(Clone)]
 pub(super) struct Key(Zeroizing<[u8; KEY]>);
 
 /// It is not what was sealed with this key.
@@ -80,6 +84,7 @@ pub(super) fn seal(key: &Key, lock: &Lock, secrets: &Secrets) -> Result<Vec<u8>,
     let (kind, salt) = match lock {
         Lock::KeyFile => (0, [0; SALT]),
         Lock::Passphrase(salt) => (1, *salt),
+        Lock::Keyring(KeyName(name)) => (2, *name),
     };
     head.push(kind);
     head.extend_from_slice(&salt);
@@ -107,6 +112,7 @@ impl Sealed {
         match self.0[MAGIC.len()] {
             0 => Some(Lock::KeyFile),
             1 => Some(Lock::Passphrase(salt)),
+            2 => Some(Lock::Keyring(KeyName(salt))),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use tempfile::TempDir;
 
@@ -110,8 +112,8 @@ async fn a_lost_key_is_told_and_no_other_is_made_in_its_place() {
 #[tokio::test]
 async fn a_passphrase_locks_until_it_is_said() {
     let (folder, vault) = vault().await;
-    assert!(matches!(vault.set_passphrase(Some(text(""))).await, Err(VaultError::EmptyPassphrase)));
-    vault.set_passphrase(Some(text("correct horse"))).await.unwrap();
+    assert!(matches!(vault.move_key(NewKeyPlace::Passphrase(text(""))).await, Err(VaultError::EmptyPassphrase)));
+    vault.move_key(NewKeyPlace::Passphrase(text("correct horse"))).await.unwrap();
     assert!(!vault.is_locked().await.unwrap(), "whoever set it need not say it again");
     assert!(!folder.path().join("data/secrets.key").exists());
     vault.set(&profile("prof_2"), SecretKind::Password, text("new")).await.unwrap();
@@ -121,11 +123,11 @@ async fn a_passphrase_locks_until_it_is_said() {
     assert_eq!(password(&again).await, Err(SecretError::Locked));
     let refused = again.set(&profile("prof_3"), SecretKind::Password, text("new")).await.unwrap_err();
     assert!(matches!(refused, VaultError::Locked), "{refused}");
-    assert!(matches!(again.unlock(text("wrong horse")).await, Err(VaultError::WrongPassphrase(_))));
-    again.unlock(text("correct horse")).await.unwrap();
+    assert!(matches!(again.unlock(Some(text("wrong horse"))).await, Err(VaultError::WrongPassphrase(_))));
+    again.unlock(Some(text("correct horse"))).await.unwrap();
     assert_eq!(password(&again).await.unwrap().unwrap().as_str(), "open sesame");
 
-    again.set_passphrase(None).await.unwrap();
+    again.move_key(NewKeyPlace::File).await.unwrap();
     let without = Vault::at(&folder.path().join("data"));
     assert!(!without.is_locked().await.unwrap());
     assert!(without.find(&profile("prof_2"), SecretKind::Password).await.unwrap().is_some());
@@ -145,5 +147,141 @@ async fn many_at_once_lose_nothing() {
     for number in 0..20 {
         let found = vault.find(&profile(&format!("many_{number}")), SecretKind::Password).await;
         assert!(found.unwrap().is_some(), "{number}");
+    }
+}
+
+/// A keyring in memory, which can be locked.
+#[derive(Default)]
+struct FakeKeyring {
+    keys: Mutex<BTreeMap<[u8; 16], Vec<u8>>>,
+    is_locked: AtomicBool,
+    /// Somebody is there who opens it when it asks.
+    has_person: bool,
+    asked: AtomicUsize,
+}
+
+impl FakeKeyring {
+    fn answer<T>(&self, answer: impl FnOnce(&mut BTreeMap<[u8; 16], Vec<u8>>) -> T) -> Result<T, KeyringError> {
+        self.asked.fetch_add(1, Relaxed);
+        if self.is_locked.load(Relaxed) {
+            return Err(KeyringError::Locked);
+        }
+        Ok(answer(&mut self.keys.lock().unwrap()))
+    }
+}
+
+impl Keyring for FakeKeyring {
+    fn find(&self, name: KeyName) -> Later<'_, Result<Option<Zeroizing<Vec<u8>>>, KeyringError>> {
+        Box::pin(async move { self.answer(|keys| keys.get(&name.0).cloned().map(Zeroizing::new)) })
+    }
+
+    fn keep<'a>(&'a self, name: KeyName, key: &'a [u8]) -> Later<'a, Result<(), KeyringError>> {
+        Box::pin(async move { self.answer(|keys| drop(keys.insert(name.0, key.to_vec()))) })
+    }
+
+    fn forget(&self, name: KeyName) -> Later<'_, Result<(), KeyringError>> {
+        Box::pin(async move { self.answer(|keys| drop(keys.remove(&name.0))) })
+    }
+
+    fn unlock(&self) -> Later<'_, Result<(), KeyringError>> {
+        Box::pin(async move {
+            if !self.has_person {
+                return Err(KeyringError::Locked);
+            }
+            self.is_locked.store(false, Relaxed);
+            Ok(())
+        })
+    }
+}
+
+/// A vault with one password in it, and the keyring that has its key.
+async fn vault_in_keyring(keyring: FakeKeyring) -> (TempDir, Vault, Arc<FakeKeyring>) {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = Arc::new(keyring);
+    let vault = Vault::with_keyring(&folder.path().join("data"), keyring.clone());
+    vault.set(&profile("prof_1"), SecretKind::Password, text("open sesame")).await.unwrap();
+    (folder, vault, keyring)
+}
+
+#[tokio::test]
+async fn where_a_keyring_works_the_key_lies_there_and_in_no_file() {
+    let (folder, vault, keyring) = vault_in_keyring(FakeKeyring::default()).await;
+    assert_eq!(vault.key_place().await.unwrap(), Some(KeyPlace::Keyring));
+    let names: Vec<String> = files(&folder).into_iter().map(|file| file.0).collect();
+    assert_eq!(names, ["secrets.lock", "secrets.vault"]);
+    assert_eq!(keyring.keys.lock().unwrap().len(), 1);
+
+    let asked = keyring.asked.load(Relaxed);
+    for _ in 0..10 {
+        assert_eq!(password(&vault).await.unwrap().unwrap().as_str(), "open sesame");
+    }
+    assert_eq!(keyring.asked.load(Relaxed), asked, "a key that is known is not asked for again");
+
+    // Another process asks once.
+    let again = Vault::with_keyring(&folder.path().join("data"), keyring.clone());
+    assert!(!again.is_locked().await.unwrap());
+    assert_eq!(password(&again).await.unwrap().unwrap().as_str(), "open sesame");
+    // And one that cannot ask is told so.
+    let elsewhere = Vault::at(&folder.path().join("data"));
+    assert!(elsewhere.is_locked().await.unwrap());
+    assert_eq!(password(&elsewhere).await, Err(SecretError::Locked));
+}
+
+#[tokio::test]
+async fn where_the_keyring_is_locked_from_the_start_the_key_lies_in_a_file() {
+    let shut = FakeKeyring { is_locked: AtomicBool::new(true), ..FakeKeyring::default() };
+    let (_folder, vault, keyring) = vault_in_keyring(shut).await;
+    assert_eq!(vault.key_place().await.unwrap(), Some(KeyPlace::File));
+    assert!(!vault.is_locked().await.unwrap());
+    let refused = vault.move_key(NewKeyPlace::Keyring).await.unwrap_err();
+    assert!(matches!(refused, VaultError::NoKeyring(KeyringError::Locked)), "{refused}");
+    assert_eq!(password(&vault).await.unwrap().unwrap().as_str(), "open sesame");
+    keyring.is_locked.store(false, Relaxed);
+    vault.move_key(NewKeyPlace::Keyring).await.unwrap();
+    assert_eq!(password(&vault).await.unwrap().unwrap().as_str(), "open sesame");
+}
+
+#[tokio::test]
+async fn a_keyring_that_locks_keeps_the_secrets_shut_until_it_opens() {
+    for has_person in [true, false] {
+        let (folder, _vault, keyring) = vault_in_keyring(FakeKeyring { has_person, ..FakeKeyring::default() }).await;
+        keyring.is_locked.store(true, Relaxed);
+        let again = Vault::with_keyring(&folder.path().join("data"), keyring.clone());
+        assert!(again.is_locked().await.unwrap());
+        assert_eq!(password(&again).await, Err(SecretError::Locked));
+        let refused = again.set(&profile("prof_2"), SecretKind::Password, text("new")).await.unwrap_err();
+        assert!(matches!(refused, VaultError::KeyringShut(KeyringError::Locked)), "{refused}");
+        match again.unlock(None).await {
+            Ok(()) => assert!(has_person),
+            Err(error) => assert!(!has_person && error.is_locked(), "{error}"),
+        }
+        // Its person opens it from elsewhere.
+        keyring.is_locked.store(false, Relaxed);
+        assert_eq!(password(&again).await.unwrap().unwrap().as_str(), "open sesame");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_keyring_lost_is_told_and_no_other_takes_its_place() {
+    let (folder, _vault, keyring) = vault_in_keyring(FakeKeyring::default()).await;
+    keyring.keys.lock().unwrap().clear();
+    let again = Vault::with_keyring(&folder.path().join("data"), keyring.clone());
+    assert!(matches!(again.is_locked().await, Err(VaultError::LostByKeyring(_))));
+    let refused = again.set(&profile("prof_2"), SecretKind::Password, text("new")).await.unwrap_err();
+    assert!(matches!(refused, VaultError::LostByKeyring(_)), "{refused}");
+    assert!(keyring.keys.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_moves_from_place_to_place_and_is_left_in_none() {
+    let (folder, vault, keyring) = vault_in_keyring(FakeKeyring::default()).await;
+    let key_file = folder.path().join("data/secrets.key");
+    let passphrase = || NewKeyPlace::Passphrase(text("correct horse"));
+    for place in [NewKeyPlace::File, NewKeyPlace::Keyring, passphrase(), NewKeyPlace::Keyring, NewKeyPlace::Keyring] {
+        vault.move_key(place.clone()).await.unwrap();
+        assert_eq!(password(&vault).await.unwrap().unwrap().as_str(), "open sesame", "{place:?}");
+        assert_eq!(key_file.exists(), place == NewKeyPlace::File, "{place:?}");
+        let kept = keyring.keys.lock().unwrap().len();
+        assert_eq!(kept, usize::from(place == NewKeyPlace::Keyring), "{place:?}");
     }
 }

@@ -17,6 +17,7 @@
 //! | `following` | records that change while tunnels run, and restarts |
 //! | `ssh_config` | what is imported from OpenSSH's configuration |
 //! | `secrets` | what profiles keep in the vault |
+//! | `promises` | keys on hardware, old equipment, and who does not wait for whom |
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
 
@@ -33,6 +34,7 @@ mod life;
 mod logins;
 mod pooling;
 mod ports;
+mod promises;
 mod secrets;
 mod services;
 mod sessions;

@@ -4,6 +4,7 @@ use std::fs;
 
 use adit_agent::agent::{SecretChangeError, StartError};
 use adit_agent::credentials::SecretKind;
+use adit_agent::vault::NewKeyPlace;
 use adit_store::agent::{AuthMethod, Profile, ProfileChange, Tunnel};
 use zeroize::Zeroizing;
 
@@ -32,13 +33,13 @@ async fn a_passphrase_is_kept_for_its_profile_and_for_nothing_else() {
     assert!(saved.passphrase_secret.is_some() && saved.password_secret.is_none());
 
     // With a passphrase on the vault, a restart cannot log in before somebody has said it.
-    home.agent.set_secrets_passphrase(text("correct horse")).await.unwrap();
+    home.agent.move_secrets_key(NewKeyPlace::Passphrase(text("correct horse").unwrap())).await.unwrap();
     let home = home.restart().await;
     home.becomes(&tunnel, "failed").await;
     assert!(home.last_error(&tunnel).contains("locked"), "{}", home.last_error(&tunnel));
     assert!(matches!(home.agent.start_tunnel(&tunnel).await, Err(StartError::SecretsLocked)));
     assert!(home.agent.secrets_are_locked().await.unwrap());
-    home.agent.unlock_secrets(text("correct horse").unwrap()).await.unwrap();
+    home.agent.unlock_secrets(text("correct horse")).await.unwrap();
     home.becomes(&tunnel, "connected").await;
 
     // Nothing of it lies about.
