@@ -5,7 +5,7 @@
 //! | `gate` | which requests were meant for us, and whether they bring the token |
 //! | `question`, `names`, `forward` | what is asked, and what several records have in common |
 //! | `tunnels`, `profiles`, `jump_hosts`, `sessions` | the saved records |
-//! | `running` | tunnels that start and stop, what they carry, and a trial of their way |
+//! | `running`, `trial` | tunnels that start and stop, and what they carry; a trial of their way |
 //! | `hosts`, `secrets`, `settings` | host keys to be judged, the vault, what holds for all |
 //! | `events`, `metrics` | what changes, and what can be counted |
 //! | `refusal` | which status and code each error has |
@@ -30,6 +30,7 @@ mod running;
 mod secrets;
 mod sessions;
 mod settings;
+mod trial;
 mod tunnels;
 mod whereabouts;
 
@@ -38,9 +39,9 @@ use std::io;
 use adit_agent::agent::Agent;
 use adit_jumphost::config::{AllowList, Networks};
 use adit_store::agent::{Record, Saved};
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -70,9 +71,11 @@ pub mod view {
     pub use super::names::{ForwardKind, LoginMethod, UnknownHosts};
     pub use super::profiles::ProfileView;
     pub use super::refusal::RecordName;
-    pub use super::running::{LogEntry, RunState, StepView, TrialFailed, TrialView, TunnelState};
-    pub use super::secrets::SecretsView;
+    pub use super::running::{ConnectionView, LogEntry, RunState, TunnelState};
+    pub use super::secrets::{KeyLies, SecretsView};
     pub use super::sessions::{SessionForwardView, SessionRecord, SessionRow, SessionState};
+    pub use super::settings::SettingsView;
+    pub use super::trial::{StepView, TrialFailed, TrialView};
     pub use super::tunnels::{TunnelRecord, TunnelRow};
 }
 
@@ -101,7 +104,7 @@ impl Door {
                        In a change, a field that is not there stays as it is, and `null` takes its value away.",
         license(name = "Apache-2.0 OR MIT")
     ),
-    components(schemas(Failure, refusal::InUse, running::TrialFailed))
+    components(schemas(Failure, refusal::InUse, trial::TrialFailed))
 )]
 struct Description;
 
@@ -120,7 +123,7 @@ pub fn serve(agent: Agent, listener: TcpListener, token: AccessToken) -> io::Res
     let own = OwnOrigins::new(address, &address.ip().to_string(), None, &[]);
     // Nothing of it is for other sites to link to.
     let gate = Gate::new(own, false, Networks::default(), |_| false);
-    let router = router(Door { agent, stopping: stop.clone() }, gate, token);
+    let router = router(Door { agent, stopping: stop.clone() }, gate, token, tasks.clone());
     tasks.spawn(connections::serve(listener, AllowList::default(), Networks::default(), router, stop.clone()));
     Ok(Serving { tasks, stop })
 }
@@ -132,12 +135,13 @@ pub fn openapi() -> String {
 }
 
 /// All of it, behind its gate.
-fn router(door: Door, gate: Gate, token: AccessToken) -> Router {
+fn router(door: Door, gate: Gate, token: AccessToken, tasks: TaskTracker) -> Router {
     let (api, _) = routes();
     let guarded = api
         .route("/metrics", get(metrics::show))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing)
+        .layer(from_fn_with_state(tasks, finish))
         .layer(from_fn_with_state(token, gate::identify));
     let open = Router::new().route("/health", get(health)).method_not_allowed_fallback(wrong_method);
     guarded
@@ -152,6 +156,7 @@ fn routes() -> (Router<Door>, utoipa::openapi::OpenApi) {
     let api = OpenApiRouter::with_openapi(Description::openapi())
         .merge(tunnels::routes())
         .merge(running::routes())
+        .merge(trial::routes())
         .merge(profiles::routes())
         .merge(jump_hosts::routes())
         .merge(sessions::routes())
@@ -164,6 +169,18 @@ fn routes() -> (Router<Door>, utoipa::openapi::OpenApi) {
     rest::complete(&mut document, "");
     let served = document.clone();
     (router.route("/openapi.json", get(async move || Json(served))), document)
+}
+
+/// What changes something is done to its end, also when its client does not wait for it: a half of a change is none that anybody asked
+/// for.
+async fn finish(State(tasks): State<TaskTracker>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tasks.spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => Denied::internal(&error).into_response(),
+    }
 }
 
 async fn health(State(door): State<Door>) -> Response {

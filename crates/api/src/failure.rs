@@ -8,7 +8,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// An error as it travels: `{"error", "code"}`.
@@ -52,9 +52,16 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What a request is answered with instead of what it asked for. Every fault of an operation becomes one by `?`.
+/// What a request is answered with instead of what it asked for. Every fault of an operation becomes one by `?`. Serialized, it is the body
+/// of the answer.
 #[derive(Debug)]
 pub(crate) struct Refusal(StatusCode, Failure);
+
+impl Serialize for Refusal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.1.serialize(serializer)
+    }
+}
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>, code: &str) -> Self {

@@ -170,7 +170,19 @@ impl Client {
     /// # Errors
     /// [`AskError`]
     pub async fn events(&self) -> Result<Events, AskError> {
-        let answer = self.send(Method::GET, "/events", None::<&()>, "text/event-stream").await?;
+        self.watch(Method::GET, "/events").await
+    }
+
+    /// Gives an order, and watches how it is carried out. Dropping the events gives it up.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn follow(&self, path: &str) -> Result<Events, AskError> {
+        self.watch(Method::POST, path).await
+    }
+
+    async fn watch(&self, method: Method, path: &str) -> Result<Events, AskError> {
+        let answer = self.send(method, path, None::<&()>, "text/event-stream").await?;
         let status = answer.status();
         if status.is_success() {
             return Ok(Events { body: answer.into_body(), text: Vec::new() });

@@ -17,13 +17,14 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::running::TrialFailed;
+use super::trial::TrialFailed;
 use crate::failure::{Failure, Refusal};
 
 const VAULT_LOCKED: &str = "VAULT_LOCKED";
 
-/// What a request is answered with instead of what it asked for.
-#[derive(Debug)]
+/// What a request is answered with instead of what it asked for. Serialized, it is the body of the answer.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
 pub(super) enum Denied {
     /// `{"error", "code"}`.
     Plain(Refusal),
@@ -76,7 +77,7 @@ impl Denied {
         Self::Plain(Refusal::new(StatusCode::FORBIDDEN, error, VAULT_LOCKED))
     }
 
-    fn internal(error: &dyn Error) -> Self {
+    pub(super) fn internal(error: &dyn Error) -> Self {
         let told = error_chain(error);
         tracing::error!(error = told, "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, told)
@@ -216,11 +217,16 @@ impl From<ImportError> for Denied {
 impl From<VaultError> for Denied {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::Locked | VaultError::WrongPassphrase(_) => Self::vault_locked(error.to_string()),
-            VaultError::EmptyPassphrase => Self::invalid(error.to_string()),
-            VaultError::Damaged(_) | VaultError::NoKey(_) | VaultError::File { .. } | VaultError::Provider => {
-                Self::internal(&error)
+            VaultError::Locked | VaultError::KeyringShut(_) | VaultError::WrongPassphrase(_) => {
+                Self::vault_locked(error.to_string())
             }
+            VaultError::EmptyPassphrase | VaultError::PassphraseMissing => Self::invalid(error.to_string()),
+            VaultError::NoKeyring(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            VaultError::Damaged(_)
+            | VaultError::NoKey(_)
+            | VaultError::LostByKeyring(_)
+            | VaultError::File { .. }
+            | VaultError::Provider => Self::internal(&error),
         }
     }
 }

@@ -1,14 +1,11 @@
-//! Tunnels at work: how they stand, start and stop, what they carry, and a trial of their way.
+//! Tunnels at work: how they stand, start and stop, and what they carry.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use adit_agent::agent::{Board, JournalEntry, TrialError, TunnelView as Shown};
-use adit_agent::credentials::{CredentialError, SecretError};
-use adit_agent::dial::{DialError, DialFailure, Stage, Step};
+use adit_agent::agent::{Board, JournalEntry, TunnelView as Shown};
 use adit_agent::link::{ConnectionNumber, LiveConnection};
 use adit_core::RecordId;
-use adit_jumphost::error_chain;
 use adit_store::UnixMillis;
 use adit_store::agent::RecordKind;
 use axum::Json;
@@ -22,7 +19,6 @@ use utoipa_axum::routes;
 use super::Door;
 use super::question::{At, Sought};
 use super::refusal::Denied;
-use crate::failure::Failure;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
     OpenApiRouter::new()
@@ -33,7 +29,6 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
         .routes(routes!(start))
         .routes(routes!(stop))
         .routes(routes!(reconnect))
-        .routes(routes!(test))
         .routes(routes!(connections))
         .routes(routes!(close_connection))
 }
@@ -211,93 +206,25 @@ async fn log(State(door): State<Door>, Sought(LogFilter { after }): Sought<LogFi
     Json(door.agent.journal(after).into_iter().map(LogEntry::from).collect())
 }
 
-// ── trial ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// A stage of a tunnel's way.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct StepView {
-    /// Whose: `user@host:port`.
-    pub hop: String,
-    /// `credentials`, `resolve`, `connect`, `host_key`, `login` or `target`.
-    pub stage: Cow<'static, str>,
-    /// How long it took.
-    pub took_ms: u64,
-}
-
-/// A tunnel's way is free.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct TrialView {
-    /// The stages, in their order.
-    pub steps: Vec<StepView>,
-}
-
-/// A tunnel's way is not free.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct TrialFailed {
-    /// Why.
-    #[serde(flatten)]
-    pub failure: Failure,
-    /// The stages that are through.
-    pub steps: Vec<StepView>,
-    /// The one that is not.
-    pub failed: StepView,
-}
-
-impl StepView {
-    fn new(hop: &str, stage: Stage, took: Duration) -> Self {
-        let stage = match stage {
-            Stage::Credentials => "credentials",
-            Stage::Resolve => "resolve",
-            Stage::Connect => "connect",
-            Stage::HostKey => "host_key",
-            Stage::Login => "login",
-            Stage::Target => "target",
-        };
-        Self { hop: hop.to_owned(), stage: stage.into(), took_ms: took.as_millis().try_into().unwrap_or(u64::MAX) }
-    }
-}
-
-/// Goes a tunnel's way with a login of its own, stage by stage; nothing stays open. Where a stage fails, the answer is 502 with the
-/// stages before it.
-#[utoipa::path(
-    post, path = "/tunnels/{id}/test", tag = "tunnels", params(("id" = String, Path)),
-    responses((status = 200, body = TrialView), (status = 502, body = TrialFailed))
-)]
-async fn test(State(door): State<Door>, At(id): At<String>) -> Result<Json<TrialView>, Denied> {
-    let mut steps = Vec::new();
-    let mut through = |Step { hop, stage, took }: Step| steps.push(StepView::new(&hop, stage, took));
-    match door.agent.try_tunnel(&id, &mut through).await {
-        Ok(()) => Ok(Json(TrialView { steps })),
-        Err(TrialError::NoWay(error)) => Err(error.into()),
-        Err(TrialError::Dial(error)) => Err(stopped_at(error, steps)),
-    }
-}
-
-fn stopped_at(error: DialError, steps: Vec<StepView>) -> Denied {
-    let told = error_chain(&error);
-    if let DialFailure::Credentials(CredentialError::Secrets { source: SecretError::Locked, .. }) = &*error.why {
-        return Denied::vault_locked(told);
-    }
-    let failed = StepView::new(&error.hop, error.stage, error.took);
-    Denied::Trial(Box::new(TrialFailed { failure: Failure::new(told, "SSH_REFUSED"), steps, failed }))
-}
-
 // ── connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A connection that a tunnel carries now.
-#[derive(Debug, Serialize, ToSchema)]
-struct ConnectionView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionView {
     /// Names it, to close it by.
-    number: u64,
+    pub number: u64,
     /// Where it goes: `host:port`.
-    target: String,
+    pub target: String,
     /// Who opened it, where that is known.
-    from: Option<String>,
-    since: i64,
+    pub from: Option<String>,
+    /// When it came.
+    pub since: i64,
     /// Whether its target has answered.
-    is_open: bool,
-    bytes_tx: u64,
-    bytes_rx: u64,
+    pub is_open: bool,
+    /// Bytes into the SSH connection.
+    pub bytes_tx: u64,
+    /// Bytes out of the SSH connection.
+    pub bytes_rx: u64,
 }
 
 impl From<LiveConnection> for ConnectionView {

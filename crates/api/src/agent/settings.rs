@@ -18,11 +18,12 @@ pub(super) fn routes() -> OpenApiRouter<Door> {
 }
 
 /// The settings.
-#[derive(Debug, Serialize, ToSchema)]
-struct SettingsView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SettingsView {
     /// Something else is the way out: the page shows neither the tunnels' button nor the choice of a jump.
-    controller_mode: bool,
-    host_key_policy: UnknownHosts,
+    pub controller_mode: bool,
+    /// What happens to a host whose key is not known.
+    pub host_key_policy: UnknownHosts,
 }
 
 impl From<Settings> for SettingsView {

@@ -25,8 +25,13 @@ impl Stream {
     }
 
     pub(crate) async fn at(address: SocketAddr, path: &str, headers: &str) -> Self {
+        Self::of(address, "GET", path, headers).await
+    }
+
+    pub(crate) async fn of(address: SocketAddr, method: &str, path: &str, headers: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n");
+        let accept = "accept: text/event-stream";
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{accept}\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         Self(BufReader::new(stream))
     }

@@ -127,6 +127,11 @@ impl Home {
         Stream::at(self.address, "/events", &format!("authorization: Bearer {TOKEN}\r\n")).await
     }
 
+    /// An order that is watched.
+    pub(crate) async fn follow(&self, path: &str) -> Stream {
+        Stream::of(self.address, "POST", path, &format!("authorization: Bearer {TOKEN}\r\n")).await
+    }
+
     /// Asks until what is asked for looks right.
     pub(crate) async fn becomes(&self, path: &str, is_right: impl Fn(&Value) -> bool) -> Value {
         let mut seen = Value::Null;

@@ -1,12 +1,14 @@
 //! Tunnels and sessions through a server that answers: a jump host of ours.
 
+use std::time::Duration;
+
 use adit_ssh::crypto::PrivateKey;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::home::{Home, free_port, refused};
+use super::home::{Home, TOKEN, free_port, refused};
 use crate::browser::PATIENCE;
 use crate::host::Host;
 
@@ -119,6 +121,61 @@ async fn a_trial_names_each_stage_and_the_one_that_fails() {
     assert_eq!(failed.error(), (502, "SSH_REFUSED".to_owned()), "{}", failed.text());
     assert_eq!(failed.json()["failed"]["stage"], "login", "{}", failed.text());
     assert_eq!(stages(&failed.json()), ["credentials", "resolve", "connect", "host_key"]);
+}
+
+#[tokio::test]
+async fn a_trial_is_told_as_it_goes_on() {
+    let pair = acquainted().await;
+    let home = &pair.home;
+    let id = pair.remote(9).await;
+    let mut stages = Vec::new();
+    let mut trial = home.follow(&format!("/tunnels/{id}/test")).await;
+    let through = loop {
+        match trial.event().await.expect("the trial goes on") {
+            (name, step) if name == "step" => stages.push(step["stage"].clone()),
+            (name, through) if name == "through" => break through,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(stages, ["credentials", "resolve", "connect", "host_key", "login"]);
+    assert_eq!(through["steps"].as_array().unwrap().len(), 5);
+
+    std::fs::remove_file(home.folder().join("login")).unwrap();
+    let (name, stopped) = home.follow(&format!("/tunnels/{id}/test")).await.event().await.unwrap();
+    assert_eq!(
+        (&*name, &stopped["code"], &stopped["failed"]["stage"]),
+        ("stopped", &json!("SSH_REFUSED"), &json!("credentials"))
+    );
+    let (name, stopped) = home.follow("/tunnels/nobody/test").await.event().await.unwrap();
+    assert_eq!((&*name, &stopped["code"]), ("stopped", &json!("NOT_FOUND")));
+}
+
+/// A client that hangs up in the middle has asked all the same.
+#[tokio::test]
+async fn a_change_is_done_to_its_end_whoever_waits_for_it() {
+    let pair = acquainted().await;
+    let home = &pair.home;
+    for patience in (0..20).map(|tenths| Duration::from_micros(100 * tenths)) {
+        let port = free_port().await;
+        let body = json!({
+            "name": "s", "host": "127.0.0.1", "port": pair.ssh_port, "profile_id": pair.profile, "forward_type": "dynamic",
+            "local_port": port,
+        });
+        let id = home.add("/tunnels", body).await["id"].as_str().unwrap().to_owned();
+        assert_eq!(home.order(&format!("/tunnels/{id}/start")).await.status, 200);
+        let mut client = TcpStream::connect(home.address).await.unwrap();
+        let head =
+            format!("DELETE /tunnels/{id} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n", home.address);
+        client.write_all(head.as_bytes()).await.unwrap();
+        // Sooner or later in its work, if that has begun at all.
+        sleep(patience).await;
+        drop(client);
+        // Who asks again may be the first who is heard.
+        assert!([204, 404].contains(&home.delete(&format!("/tunnels/{id}")).await.status));
+        timeout(PATIENCE, async { while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {} })
+            .await
+            .expect("its port is free");
+    }
 }
 
 #[tokio::test]

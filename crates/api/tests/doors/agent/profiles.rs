@@ -77,9 +77,9 @@ async fn null_forgets_a_secret_and_absence_does_not() {
 async fn a_locked_vault_says_so_and_changes_nothing() {
     let home = Home::new().await;
     let id = home.add("/profiles", profile()).await["id"].as_str().unwrap().to_owned();
-    assert_eq!(home.put("/secrets/passphrase", json!({"passphrase": PASSPHRASE})).await.status, 204);
+    assert_eq!(home.put("/secrets/key", json!({"key": "passphrase", "passphrase": PASSPHRASE})).await.status, 204);
     let home = home.restart().await;
-    assert_eq!(home.get("/secrets").await, json!({"locked": true}));
+    assert_eq!(home.get("/secrets").await, json!({"locked": true, "key": "passphrase"}));
     let tunnel = json!({
         "name": "t", "host": "127.0.0.1", "port": 1, "profile_id": id, "forward_type": "dynamic", "local_port": 1,
     });
@@ -97,6 +97,6 @@ async fn a_locked_vault_says_so_and_changes_nothing() {
     let all = home.get("/profiles").await;
     assert_eq!((all.as_array().unwrap().len(), &all[0]["name"]), (1, &json!("core")));
     assert_eq!(home.post("/secrets/unlock", json!({"passphrase": PASSPHRASE})).await.status, 204);
-    assert_eq!(home.get("/secrets").await, json!({"locked": false}));
+    assert_eq!(home.get("/secrets").await, json!({"locked": false, "key": "passphrase"}));
     assert_eq!(home.put(&format!("/profiles/{id}"), json!({"password": "other"})).await.status, 200);
 }

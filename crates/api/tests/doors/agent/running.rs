@@ -177,8 +177,8 @@ async fn metrics_count_and_name_nobody() {
         "adit_agent_tunnels{status=\"connected\"} 0",
         "adit_agent_sessions 0",
         "adit_agent_connections 0",
-        "adit_agent_carried_bytes{direction=\"tx\"} 0",
-        "adit_agent_carried_bytes{direction=\"rx\"} 0",
+        "adit_agent_carried_bytes_total{direction=\"tx\"} 0",
+        "adit_agent_carried_bytes_total{direction=\"rx\"} 0",
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
