@@ -11,6 +11,7 @@ use adit_agent::agent::{Agent, AgentSetup};
 use adit_agent::dial::Nobody;
 use adit_agent::folder::{self, AgentFolder};
 use adit_api::agent::Addresses;
+use adit_net::descriptors;
 use adit_store::agent::{AgentStore, Profile, Tunnel};
 use tokio::net::TcpListener;
 
@@ -27,6 +28,7 @@ use settings::Settings;
 pub(crate) async fn run(arguments: &Arguments, file: ConfigFile) -> Result<(), Failure> {
     let settings = Settings::new(arguments, &file)?;
     let mut signals = Signals::new()?;
+    descriptors::raise_limit();
     let folder = AgentFolder::open(&config_file::agent_folder(arguments.data.as_deref(), &file)?)?;
     let store = AgentStore::open(folder.store_path()).await?;
     store.change_settings(settings.records).await?;

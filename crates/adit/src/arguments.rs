@@ -45,6 +45,8 @@ pub(crate) enum Role {
     Host(client::host::Arguments),
     /// Lock and unlock the agent's passwords and passphrases
     Secrets(client::secrets::Arguments),
+    /// Change what holds for the agent as a whole
+    Settings(client::settings::Arguments),
     /// Print a script with which a shell completes all of this
     Completions(completions::Arguments),
 }
@@ -64,6 +66,7 @@ impl Role {
             Role::Import(arguments) => arguments.common.json,
             Role::Host(arguments) => arguments.common.json,
             Role::Secrets(arguments) => arguments.common.json,
+            Role::Settings(arguments) => arguments.common.json,
             Role::Completions(_) => false,
         }
     }

@@ -2,10 +2,10 @@
 //!
 //! | File | Commands |
 //! |---|---|
-//! | `tunnel`, `tunnel_run` | `adit tunnel`: what is saved; what runs |
+//! | `tunnel`, `tunnel_run`, `tunnel_live` | `adit tunnel`: what is saved; what runs; what it carries |
 //! | `profile`, `jump`, `session` | `adit profile`, `adit jump`, `adit session` |
 //! | `host` | `adit host`, and the question about a host key that other commands ask |
-//! | `secrets`, `import` | `adit secrets`, `adit import` |
+//! | `secrets`, `settings`, `import` | `adit secrets`, `adit settings`, `adit import` |
 //! | `find` | the record that somebody means by a name or an id |
 //! | `body` | a question in the making |
 
@@ -17,7 +17,9 @@ pub(crate) mod jump;
 pub(crate) mod profile;
 pub(crate) mod secrets;
 pub(crate) mod session;
+pub(crate) mod settings;
 pub(crate) mod tunnel;
+mod tunnel_live;
 mod tunnel_run;
 
 use std::path::PathBuf;

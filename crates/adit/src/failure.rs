@@ -27,6 +27,8 @@ use crate::oneoff::AddressError;
 const BAD_CONFIG_FILE: u8 = 78;
 const BAD_INPUT: u8 = 2;
 const FAILED: u8 = 1;
+/// 128 and SIGINT's number.
+const INTERRUPTED: u8 = 130;
 
 /// What the agent refuses because of how it was asked (RFC 9110 §15.5.1).
 const BAD_REQUEST: u16 = 400;
@@ -91,8 +93,22 @@ pub(crate) enum Failure {
     NoUser { host: String },
     #[error("there is nothing to log in with: name a key with -i KEY, or load one into an ssh-agent")]
     NoLogin,
-    #[error("a password is asked for at the terminal, and there is none")]
+    #[error(
+        "a secret is asked for at the terminal, and there is none: give it in a file, or through standard input (-)"
+    )]
     NoTerminal,
+    #[error("nothing was typed; nothing was changed")]
+    NothingTyped,
+    /// Ended by whoever started it, who need not be told.
+    #[error("interrupted")]
+    Interrupted,
+    #[error("a {kind} is called “{}” already: choose another name, or change that one", Printable::from(name.as_str()))]
+    NameTaken { kind: &'static str, name: String },
+    #[error("no tunnel can be called “all”: the word stands for every tunnel")]
+    NotAName,
+    /// What was typed is no command.
+    #[error("{told}")]
+    Usage { told: String },
     #[error("cannot use the key {path}: {source}")]
     PrivateKey { path: PathBuf, source: PrivateKeyError },
     #[error("cannot make the key {path}")]
@@ -174,6 +190,14 @@ impl Failure {
         }
     }
 
+    /// What was typed is no command. Its first paragraph says so; the others teach, and have no place in one line.
+    pub(crate) fn from_usage(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+        let told = first.join(" ");
+        Self::Usage { told: told.strip_prefix("error: ").unwrap_or(&told).to_owned() }
+    }
+
     pub(crate) fn from_fault(fault: &impl Fault) -> Self {
         Self::Fault { kind: fault.kind(), told: Told::from_fault(fault) }
     }
@@ -181,6 +205,9 @@ impl Failure {
     /// Prints the error on stderr; standard output is for answers.
     pub(crate) fn report(self, json: bool) -> ExitCode {
         let (exit, code) = (self.exit(), self.code().to_owned());
+        if exit == INTERRUPTED {
+            return ExitCode::from(exit);
+        }
         let told = Told { error: self.sentence(), code, retry_after: None };
         match serde_json::to_string(&told) {
             Ok(line) if json => eprintln!("{line}"),
@@ -204,6 +231,9 @@ impl Failure {
             Self::ConfigFile { .. } | Self::ConfigSyntax { .. } | Self::SettingInFile { .. } => BAD_CONFIG_FILE,
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
             Self::KeyFile { .. } | Self::ClaimFile { .. } | Self::PrivateKey { .. } => BAD_INPUT,
+            Self::NothingTyped | Self::NameTaken { .. } | Self::NotAName | Self::Usage { .. } => BAD_INPUT,
+            // As shells count a program that SIGINT ended.
+            Self::Interrupted => INTERRUPTED,
             Self::SecretFile { .. } | Self::NothingToChange { .. } | Self::NoMethod | Self::TypedDifferently => {
                 BAD_INPUT
             }
@@ -241,6 +271,11 @@ impl Failure {
             Self::NoUser { .. } => "no-user",
             Self::NoLogin => "no-key",
             Self::NoTerminal => "no-terminal",
+            Self::NothingTyped => "nothing-typed",
+            Self::Interrupted => "interrupted",
+            Self::NameTaken { .. } => "name-taken",
+            Self::NotAName => "bad-name",
+            Self::Usage { .. } => "usage",
             Self::PrivateKey { .. } => "bad-key",
             Self::MakeKey { .. } => "cannot-write-key",
             Self::NotConnected { .. } => "not-connected",

@@ -25,13 +25,19 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use crate::arguments::{Arguments, Jumphost, LogFormat, Role};
 use crate::failure::Failure;
+use crate::signals::Signals;
 
 fn main() -> ExitCode {
-    let Arguments { role } = Arguments::parse();
+    let Arguments { role } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && wants_json() => return Failure::from_usage(&error).report(true),
+        // Help and version too.
+        Err(error) => error.exit(),
+    };
     let json = role.json();
     match run(role) {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,21 +45,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// Also where the rest of what was typed makes no sense.
+fn wants_json() -> bool {
+    std::env::args_os().any(|word| word == "--json")
+}
+
 fn run(role: Role) -> Result<(), Failure> {
     match role {
         Role::Jumphost(arguments) => run_jump_host(arguments),
         Role::Forward(arguments) => {
             log::start(arguments.way.log_format, log::COMMAND)?;
-            runtime(Builder::new_multi_thread())?.block_on(oneoff::forward(&arguments))
+            block_on(Builder::new_multi_thread(), oneoff::forward(&arguments))
         }
         Role::Share(arguments) => {
             log::start(arguments.way.log_format, log::COMMAND)?;
-            runtime(Builder::new_multi_thread())?.block_on(oneoff::share(&arguments))
+            block_on(Builder::new_multi_thread(), oneoff::share(&arguments))
         }
         Role::Agent(arguments) => {
             let file = config_file::load(arguments.config.as_deref(), |name| std::env::var(name).ok())?;
             agent::start_log(&arguments, &file)?;
-            runtime(Builder::new_multi_thread())?.block_on(agent::run(&arguments, file))
+            block_on(Builder::new_multi_thread(), agent::run(&arguments, file))
         }
         Role::Tunnel(arguments) => ask(client::tunnel::run(arguments)),
         Role::Profile(arguments) => ask(client::profile::run(arguments)),
@@ -62,25 +73,37 @@ fn run(role: Role) -> Result<(), Failure> {
         Role::Import(arguments) => ask(client::import::run(arguments)),
         Role::Host(arguments) => ask(client::host::run(arguments)),
         Role::Secrets(arguments) => ask(client::secrets::run(arguments)),
+        Role::Settings(arguments) => ask(client::settings::run(arguments)),
         Role::Completions(arguments) => completions::run(&arguments),
     }
 }
 
-/// Runs a command for an agent that runs elsewhere.
+/// Runs a command for an agent that runs elsewhere, until it is done or somebody ends it. A command that was ended lets go of what it
+/// holds, such as a terminal that does not show what is typed.
 fn ask(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     log::start(LogFormat::Text, log::COMMAND)?;
-    runtime(Builder::new_current_thread())?.block_on(command)
+    block_on(Builder::new_current_thread(), async {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            outcome = command => outcome,
+            () = signals.stop() => Err(Failure::Interrupted),
+        }
+    })
 }
 
 fn run_jump_host(mut arguments: Jumphost) -> Result<(), Failure> {
     arguments.refuse_misplaced_flags();
     log::start(arguments.log_format, log::SERVER)?;
     match arguments.command.take() {
-        None => runtime(Builder::new_multi_thread())?.block_on(serve::jump_host(&arguments)),
-        Some(command) => runtime(Builder::new_current_thread())?.block_on(command::run(command, &arguments)),
+        None => block_on(Builder::new_multi_thread(), serve::jump_host(&arguments)),
+        Some(command) => block_on(Builder::new_current_thread(), command::run(command, &arguments)),
     }
 }
 
-fn runtime(mut builder: Builder) -> Result<Runtime, Failure> {
-    builder.enable_all().build().map_err(Failure::Runtime)
+fn block_on(mut builder: Builder, role: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = builder.enable_all().build().map_err(Failure::Runtime)?;
+    let outcome = runtime.block_on(role);
+    // What ran has ended. A thread that still waits for a name or a disk, which may take for ever, is not waited for.
+    runtime.shutdown_background();
+    outcome
 }

@@ -18,9 +18,9 @@ use adit_agent::agent::{Agent, AgentSetup, AgentTask, SecretChangeError};
 use adit_agent::credentials::SecretKind;
 use adit_agent::folder;
 use adit_agent::records::forward_record;
-use adit_agent::vault::{Vault, VaultError};
+use adit_agent::vault::{NewKeyPlace, Vault, VaultError};
 use adit_core::{ForwardSpec, Port};
-use adit_net::data_folder;
+use adit_net::{data_folder, descriptors};
 use adit_store::agent::{
     AgentStore, AuthMethod, Forward, HostKeyPolicy, JumpHost, JumpRef, Profile, SettingsChange, Tunnel,
 };
@@ -33,6 +33,7 @@ pub(crate) use share::run as share;
 
 use crate::config_file;
 use crate::failure::Failure;
+use crate::secret;
 use crate::terminal::Terminal;
 use address::LocalService;
 use arguments::Way;
@@ -45,6 +46,7 @@ const WITHOUT_END: u32 = 0;
 struct OneOff {
     agent: Agent,
     task: AgentTask,
+    terminal: Arc<Terminal>,
     vault: Vault,
     /// Where the vault is.
     _folder: TempDir,
@@ -58,15 +60,16 @@ struct Usual {
 
 impl OneOff {
     async fn start(data: &Path, policy: HostKeyPolicy, terminal: Arc<Terminal>) -> Result<Self, Failure> {
+        descriptors::raise_limit();
         let store = AgentStore::open_in_memory().await?;
         let policy = SettingsChange { host_key_policy: Some(policy), ..SettingsChange::default() };
         store.change_settings(policy).await?;
         let folder = tempfile::Builder::new().prefix("adit-").tempdir().map_err(Failure::Runtime)?;
         let vault = Vault::at(folder.path());
         let places = folder::places(data, home());
-        let setup = AgentSetup { store, vault: vault.clone(), person: terminal, places };
+        let setup = AgentSetup { store, vault: vault.clone(), person: terminal.clone(), places };
         let (agent, task) = Agent::start(setup).await?;
-        Ok(Self { agent, task, vault, _folder: folder })
+        Ok(Self { agent, task, terminal, vault, _folder: folder })
     }
 
     /// Saves a forward with the way to its server: a profile for each hop, because each leads to the next by its own jump.
@@ -124,7 +127,12 @@ impl OneOff {
                 (AuthMethod::Key, Some(path.clone()), passphrase.clone().map(|text| (SecretKind::Passphrase, text)))
             }
             Login::SshAgent => (AuthMethod::Agent, None, None),
-            Login::Password(password) => (AuthMethod::Password, None, Some((SecretKind::Password, password.clone()))),
+            Login::Passwords => {
+                // Each by its name: none of them is for another server on the way.
+                let question = format!("Password of {username} at {}: ", server.host);
+                let password = secret::ask(&question, &self.terminal).await?;
+                (AuthMethod::Password, None, Some((SecretKind::Password, password)))
+            }
             Login::Questions => (AuthMethod::KeyboardInteractive, None, None),
         };
         let profile = Profile {
@@ -152,7 +160,8 @@ impl OneOff {
         let mut random = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *random).map_err(|_| SecretChangeError::Vault(VaultError::Provider))?;
         let hex = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.vault.set_passphrase(Some(Zeroizing::new(hex))).await.map_err(SecretChangeError::Vault)?;
+        let place = NewKeyPlace::Passphrase(Zeroizing::new(hex));
+        self.vault.move_key(place).await.map_err(SecretChangeError::Vault)?;
         Ok(())
     }
 

@@ -25,8 +25,17 @@ impl Output {
         Self { json, colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
     }
 
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints an answer: as JSON, or as `text` makes it for people.
     pub(crate) fn answer<T: Serialize>(self, answer: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        self.tell(answer, text).map(drop)
+    }
+
+    /// The same, of several. Says whether somebody still reads them.
+    pub(crate) fn tell<T: Serialize>(self, answer: &T, text: impl FnOnce(&T) -> String) -> Result<bool, Failure> {
         let mut whole = match self.json {
             true => serde_json::to_string(answer).map_err(|error| Failure::Output(error.into()))?,
             false => text(answer),
@@ -35,9 +44,9 @@ impl Output {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(whole.as_bytes()).and_then(|()| stdout.flush()) {
             // `adit … | head` has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(Failure::Output(error)),
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
         }
     }
 

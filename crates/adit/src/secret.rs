@@ -39,7 +39,16 @@ pub(crate) async fn read_or_ask(
 ) -> Result<Zeroizing<String>, Failure> {
     match file {
         Some(file) => read(file),
-        None => terminal.ask_secret(question).await.filter(|typed| !typed.is_empty()).ok_or(Failure::NoTerminal),
+        None => ask(question, terminal).await,
+    }
+}
+
+/// What somebody types; an end of the input is no answer, and neither is nothing.
+pub(crate) async fn ask(question: &str, terminal: &Terminal) -> Result<Zeroizing<String>, Failure> {
+    match terminal.ask_secret(question).await {
+        Some(typed) if !typed.is_empty() => Ok(typed),
+        _ if Terminal::is_there() => Err(Failure::NothingTyped),
+        _ => Err(Failure::NoTerminal),
     }
 }
 

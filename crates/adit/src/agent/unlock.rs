@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use adit_agent::vault::{Vault, VaultError};
+use adit_agent::vault::{KeyPlace, Vault, VaultError};
 
 use crate::failure::Failure;
 use crate::secret;
@@ -17,8 +17,14 @@ pub(super) async fn at_start(vault: &Vault, file: Option<&Path>) -> Result<bool,
     if !vault.is_locked().await? {
         return Ok(false);
     }
+    if vault.key_place().await? == Some(KeyPlace::Keyring) {
+        tracing::warn!(
+            "the desktop's keyring has the key of the secrets and is locked or not there: tunnels that need one start when it opens"
+        );
+        return Ok(true);
+    }
     if let Some(file) = file {
-        vault.unlock(secret::read(file)?).await?;
+        vault.unlock(Some(secret::read(file)?)).await?;
         return Ok(false);
     }
     let terminal = Terminal::default();
@@ -30,7 +36,7 @@ pub(super) async fn at_start(vault: &Vault, file: Option<&Path>) -> Result<bool,
         if typed.is_empty() {
             break;
         }
-        match vault.unlock(typed).await {
+        match vault.unlock(Some(typed)).await {
             Ok(()) => return Ok(false),
             Err(VaultError::WrongPassphrase(_)) if turn < TRIES => eprintln!("It is another one."),
             Err(error) => return Err(error.into()),

@@ -6,6 +6,7 @@ use adit_api::agent::view::{JumpHostView, JumpView, ProfileView, SessionRow, Tun
 use serde::de::DeserializeOwned;
 
 use super::Asker;
+use super::tunnel_run::ALL;
 use crate::failure::Failure;
 use crate::output::shown;
 
@@ -74,6 +75,19 @@ fn maybe_one<R: Named>(all: Vec<R>, typed: &str) -> Result<Option<R>, Failure> {
             let ids = called.iter().map(R::id).collect::<Vec<_>>().join(", ");
             Err(Failure::Ambiguous { kind: R::KIND, typed: typed.to_owned(), ids })
         }
+    }
+}
+
+/// A name that no record of its kind has, so that commands can go on naming them by it. The agent itself tells them apart by their ids.
+pub(super) async fn free_name<R: Named>(asker: &Asker, name: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = name else { return Ok(()) };
+    let all: Vec<R> = asker.client.get(R::PATH).await?;
+    if R::KIND == TunnelRow::KIND && name == ALL {
+        return Err(Failure::NotAName);
+    }
+    match all.iter().any(|record| record.name() == name) {
+        true => Err(Failure::NameTaken { kind: R::KIND, name: name.to_owned() }),
+        false => Ok(()),
     }
 }
 

@@ -4,11 +4,12 @@ use adit_api::agent::view::{JumpHostView, ProfileView};
 use clap::{Args, Subcommand};
 
 use super::body::Body;
-use super::find::{Named, find};
+use super::find::{Named, find, free_name};
 use super::{Asker, Common, help, server};
 use crate::failure::Failure;
 use crate::oneoff::ServerAddress;
 use crate::output::{ago, shown};
+use crate::shell;
 
 const HELP: &str = help!(
     "Examples:
@@ -89,14 +90,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Asker { client, output, flag } = &asker;
     match arguments.command {
         Command::Add { name, host, profile } => {
+            free_name::<JumpHostView>(&asker, Some(&name)).await?;
             let mut body = Body::default();
             body.set("name", Some(name));
             body.set_server(Some(&host));
             body.set_profile(&asker, Some(&profile)).await?;
             let saved: JumpHostView = client.post(JumpHostView::PATH, &body).await?;
             output.answer(&saved, |saved| {
-                let name = shown(&saved.name);
-                format!("Jump host {name} is saved.\nNext: adit profile{flag} edit PROFILE --jump {name}, or --jump on a tunnel")
+                let next = format!(
+                    "adit profile{flag} edit PROFILE --jump {}, or --jump on a tunnel",
+                    shell::quoted(&saved.name)
+                );
+                format!("Jump host {} is saved.\nNext: {}", shown(&saved.name), shown(&next))
             })
         }
         Command::List => {
@@ -111,6 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Edit(Edit { jump, to }) => {
             let found: JumpHostView = find(&asker, &jump).await?;
+            free_name::<JumpHostView>(&asker, to.name.as_deref().filter(|name| *name != found.name)).await?;
             let mut body = Body::default();
             body.set("name", to.name);
             body.set_server(to.host.as_ref());

@@ -6,12 +6,13 @@ use adit_api::agent::view::{LoginMethod, ProfileView};
 use clap::{Args, Subcommand};
 
 use super::body::Body;
-use super::find::{JumpNames, Named, find};
+use super::find::{JumpNames, Named, find, free_name};
 use super::{Asker, Common, help};
 use crate::failure::Failure;
 use crate::output::{ago, shown};
 use crate::private_key;
 use crate::secret;
+use crate::shell;
 use crate::terminal::Terminal;
 
 const HELP: &str = help!(
@@ -212,6 +213,7 @@ async fn add(asker: &Asker, add: Add) -> Result<(), Failure> {
     if add.method.chosen().is_none() && add.secrets.password_file.is_none() {
         return Err(Failure::NoMethod);
     }
+    free_name::<ProfileView>(asker, Some(&add.name)).await?;
     let mut body = Body::default();
     add.method.fill(&mut body, &add.secrets, &add.user).await?;
     body.set("name", Some(add.name));
@@ -220,14 +222,15 @@ async fn add(asker: &Asker, add: Add) -> Result<(), Failure> {
     body.set("legacy_algorithms", add.legacy);
     let saved: ProfileView = asker.client.post(ProfileView::PATH, &body).await?;
     asker.output.answer(&saved, |saved| {
-        let name = shown(&saved.name);
+        let name = shell::quoted(&saved.name);
         let next = format!("adit tunnel{} add web --via bastion --profile {name} -L 8080:intranet:80", asker.flag);
-        format!("Profile {name} is saved: {}.\nNext: {next}", login(saved))
+        format!("Profile {} is saved: {}.\nNext: {}", shown(&saved.name), login(saved), shown(&next))
     })
 }
 
 async fn edit(asker: &Asker, edit: Edit) -> Result<(), Failure> {
     let found: ProfileView = find(asker, &edit.profile).await?;
+    free_name::<ProfileView>(asker, edit.name.as_deref().filter(|name| *name != found.name)).await?;
     let mut body = Body::default();
     edit.method.fill(&mut body, &edit.secrets, edit.user.as_deref().unwrap_or(&found.username)).await?;
     body.set("name", edit.name);

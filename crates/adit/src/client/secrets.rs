@@ -1,8 +1,8 @@
 //! `adit secrets`: the lock of the encrypted file with the passwords and passphrases of profiles.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use adit_api::agent::view::SecretsView;
+use adit_api::agent::view::{KeyLies, SecretsView};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -12,13 +12,17 @@ use crate::secret;
 use crate::terminal::Terminal;
 
 const HELP: &str = help!(
-    "Examples:
+    "Their key lies in the desktop's keyring where one works when the first secret is kept, else in a file beside them.
+
+Examples:
+  adit secrets file
+      the key lies in a file that is yours alone: for agents that start with the machine, before anybody logs in
+  adit secrets keyring
+      the key lies in the desktop's keyring
   adit secrets passphrase
       from the next start of the agent on, this passphrase is needed before a secret can be used
   adit secrets unlock
       opens them until the agent ends, and starts what could not start without
-  adit secrets passphrase --none
-      back to a key in a file beside them, for agents that start with the machine
 
 An agent that starts with a file to read the passphrase from needs no unlocking: adit agent --passphrase-file FILE"
 );
@@ -35,18 +39,16 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Whether they are locked
+    /// Whether they are locked, and where their key is
     Show,
     /// Open them until the agent ends
     Unlock(PassphraseFile),
-    /// Lock them with another passphrase, or with none
-    Passphrase {
-        /// With none: their key lies in a file beside them
-        #[arg(long, conflicts_with = "passphrase_file")]
-        none: bool,
-        #[command(flatten)]
-        passphrase: PassphraseFile,
-    },
+    /// Lock them with another passphrase
+    Passphrase(PassphraseFile),
+    /// Keep their key in the desktop's keyring
+    Keyring,
+    /// Keep their key in a file beside them: they need no unlocking
+    File,
 }
 
 #[derive(Debug, Args)]
@@ -62,16 +64,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let told = match arguments.command {
         Command::Show => None,
         Command::Unlock(PassphraseFile { passphrase_file }) => {
-            let question = "Passphrase of the agent's secrets: ";
-            let passphrase = secret::read_or_ask(passphrase_file.as_deref(), question, &terminal).await?;
-            asker.client.post::<()>("/secrets/unlock", &json!({"passphrase": *passphrase})).await?;
+            unlock(&asker, passphrase_file.as_deref(), &terminal).await?;
             None
         }
-        Command::Passphrase { none: true, .. } => {
-            asker.client.put::<()>("/secrets/passphrase", &json!({"passphrase": null})).await?;
-            Some("The secrets are not locked any more: their key lies in a file beside them.")
+        Command::Keyring => {
+            move_key(&asker, &json!({"key": "keyring"})).await?;
+            Some("The key of the secrets lies in the desktop's keyring now.")
         }
-        Command::Passphrase { none: false, passphrase: PassphraseFile { passphrase_file } } => {
+        Command::File => {
+            move_key(&asker, &json!({"key": "file"})).await?;
+            Some("The secrets need no unlocking: their key lies in a file beside them.")
+        }
+        Command::Passphrase(PassphraseFile { passphrase_file }) => {
             let question = "New passphrase of the agent's secrets: ";
             let passphrase = secret::read_or_ask(passphrase_file.as_deref(), question, &terminal).await?;
             if passphrase_file.is_none() {
@@ -80,13 +84,35 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                     return Err(Failure::TypedDifferently);
                 }
             }
-            asker.client.put::<()>("/secrets/passphrase", &json!({"passphrase": *passphrase})).await?;
+            move_key(&asker, &json!({"key": "passphrase", "passphrase": *passphrase})).await?;
             Some("From the next start of the agent on, this passphrase opens the secrets.")
         }
     };
     let view: SecretsView = asker.client.get("/secrets").await?;
-    asker.output.answer(&view, |view| {
-        let standing = if view.locked { "The secrets are locked." } else { "The secrets are open." };
-        told.unwrap_or(standing).to_owned()
-    })
+    asker.output.answer(&view, |view| told.map_or_else(|| standing(view), str::to_owned))
+}
+
+/// Where the keyring has the key, it asks its person itself.
+async fn unlock(asker: &Asker, passphrase_file: Option<&Path>, terminal: &Terminal) -> Result<(), Failure> {
+    let view: SecretsView = asker.client.get("/secrets").await?;
+    let question = "Passphrase of the agent's secrets: ";
+    let body = match view.key {
+        Some(KeyLies::Keyring) => json!({}),
+        _ => json!({"passphrase": *secret::read_or_ask(passphrase_file, question, terminal).await?}),
+    };
+    Ok(asker.client.post::<()>("/secrets/unlock", &body).await?)
+}
+
+async fn move_key(asker: &Asker, to: &serde_json::Value) -> Result<(), Failure> {
+    Ok(asker.client.put::<()>("/secrets/key", to).await?)
+}
+
+fn standing(view: &SecretsView) -> String {
+    let locked = if view.locked { "locked" } else { "open" };
+    match view.key {
+        None => "No secrets are kept yet.".to_owned(),
+        Some(KeyLies::File) => format!("The secrets are {locked}; their key lies in a file beside them."),
+        Some(KeyLies::Passphrase) => format!("The secrets are {locked}; a passphrase is their key."),
+        Some(KeyLies::Keyring) => format!("The secrets are {locked}; their key lies in the desktop's keyring."),
+    }
 }

@@ -8,13 +8,14 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::body::{Body, forward};
-use super::find::{JumpNames, Named, find};
+use super::find::{JumpNames, Named, find, free_name};
 use super::host::{Accepted, judge};
 use super::{Asker, Common, help, server};
 use crate::failure::Failure;
 use crate::oneoff::ServerAddress;
 use crate::oneoff::arguments::Specs;
 use crate::output::{ago, shown, span};
+use crate::shell;
 
 const HELP: &str = help!(
     "Examples:
@@ -142,6 +143,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn add(asker: &Asker, add: Add) -> Result<(), Failure> {
+    free_name::<SessionRow>(asker, Some(&add.name)).await?;
     let mut body = Body::default();
     body.set("name", Some(add.name));
     body.set_server(Some(&add.via));
@@ -150,13 +152,14 @@ async fn add(asker: &Asker, add: Add) -> Result<(), Failure> {
     body.set("forwards", Some(forwards(&add.specs)?));
     let saved: SessionRecord = asker.client.post(SessionRow::PATH, &body).await?;
     asker.output.answer(&saved, |saved| {
-        let name = shown(&saved.name);
-        format!("Session {name} is saved.\nNext: adit session{} connect {name}", asker.flag)
+        let next = format!("adit session{} connect {}", asker.flag, shell::quoted(&saved.name));
+        format!("Session {} is saved.\nNext: {}", shown(&saved.name), shown(&next))
     })
 }
 
 async fn edit(asker: &Asker, edit: Edit) -> Result<(), Failure> {
     let found: SessionRow = find(asker, &edit.session).await?;
+    free_name::<SessionRow>(asker, edit.name.as_deref().filter(|name| *name != found.record.name)).await?;
     let mut body = Body::default();
     body.set("name", edit.name);
     body.set_server(edit.via.as_ref());

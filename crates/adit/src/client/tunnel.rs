@@ -5,8 +5,9 @@ use adit_core::ForwardSpec;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::body::Body;
-use super::find::{JumpNames, Named, find};
+use super::find::{JumpNames, Named, find, free_name};
 use super::jump::profile_name;
+use super::tunnel_live;
 use super::tunnel_run::{self, Launch};
 use super::{Asker, Common, help, server};
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ const HELP: &str = help!(
   adit tunnel start web
       waits until it is connected, and asks about a host key that is not known
   adit tunnel list
+  adit tunnel connections web
+      what it carries at this moment; adit tunnel close web 7 cuts one
   adit tunnel logs web --follow
   adit tunnel stop all
 
@@ -73,6 +76,18 @@ enum Command {
     },
     /// Go its way with a login of its own, stage by stage; nothing stays open
     Test(tunnel_run::Test),
+    /// What one carries at this moment
+    Connections {
+        /// Its name or id
+        tunnel: String,
+    },
+    /// Cut one of its connections; the tunnel goes on
+    Close {
+        /// Its name or id
+        tunnel: String,
+        /// The connection's number, as `connections` shows it
+        number: u64,
+    },
     /// What has happened lately, to one or to all
     Logs(tunnel_run::Logs),
 }
@@ -182,11 +197,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             output.answer(&found, |found| format!("Tunnel {} is removed.", shown(&found.record.name)))
         }
         Command::Test(test) => tunnel_run::test(&asker, &test).await,
+        Command::Connections { tunnel } => tunnel_live::list(&asker, &tunnel).await,
+        Command::Close { tunnel, number } => tunnel_live::close(&asker, &tunnel, number).await,
         Command::Logs(logs) => tunnel_run::logs(&asker, &logs).await,
     }
 }
 
 async fn add(asker: &Asker, add: Add) -> Result<(), Failure> {
+    free_name::<TunnelRow>(asker, Some(&add.name)).await?;
     let mut body = Body::default();
     body.set("name", Some(add.name));
     body.set_server(Some(&add.via));
@@ -205,6 +223,7 @@ async fn add(asker: &Asker, add: Add) -> Result<(), Failure> {
 
 async fn edit(asker: &Asker, edit: Edit) -> Result<(), Failure> {
     let found: TunnelRow = find(asker, &edit.tunnel).await?;
+    free_name::<TunnelRow>(asker, edit.name.as_deref().filter(|name| *name != found.record.name)).await?;
     let mut body = Body::default();
     body.set("name", edit.name);
     body.set_server(edit.via.as_ref());

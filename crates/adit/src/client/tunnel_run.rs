@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use adit_api::agent::client::AskError;
+use adit_api::Failure as Told;
 use adit_api::agent::view::{LogEntry, StepView, TrialFailed, TrialView, TunnelRow, TunnelState};
 use clap::Args;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::Asker;
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 use crate::output::{clock, count, shown};
 
 /// Every tunnel, where one could be named.
-const ALL: &str = "all";
+pub(super) const ALL: &str = "all";
 
 /// A connection that did not reach its target changes no status, so no event tells of it: it is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -93,7 +94,7 @@ async fn bring_up(asker: &Asker, row: &TunnelRow, launch: &Launch, order: &str) 
         if launch.no_wait {
             return Ok(begun);
         }
-        let state = settled(asker, &row.record.id).await?;
+        let state = settled(asker, &begun).await?;
         if state.state.status == "connected" {
             return Ok(state);
         }
@@ -107,15 +108,21 @@ async fn bring_up(asker: &Asker, row: &TunnelRow, launch: &Launch, order: &str) 
     }
 }
 
-async fn settled(asker: &Asker, id: &str) -> Result<TunnelState, Failure> {
+async fn settled(asker: &Asker, begun: &TunnelState) -> Result<TunnelState, Failure> {
+    let id = &begun.id;
+    // In a pause, the try that was ordered is under way while the status still tells of the one before.
+    let is_as_before = |state: &TunnelState| {
+        state.state.status == "reconnecting"
+            && (&state.state.status, state.state.retry_count) == (&begun.state.status, begun.state.retry_count)
+    };
     let mut events = asker.client.events().await?;
     while let Some((name, data)) = events.next().await {
         if name != "tunnels" {
             continue;
         }
         let states: Vec<TunnelState> = serde_json::from_value(data).unwrap_or_default();
-        match states.into_iter().find(|state| state.id == id) {
-            Some(state) if state.state.status == "connecting" => {}
+        match states.into_iter().find(|state| state.id == *id) {
+            Some(state) if state.state.status == "connecting" || is_as_before(&state) => {}
             Some(state) => return Ok(state),
             None => return Err(Failure::NotConnected { why: format!("{id} was removed meanwhile") }),
         }
@@ -140,33 +147,50 @@ pub(super) async fn stop(asker: &Asker, typed: &str) -> Result<(), Failure> {
 
 // ── trial ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Goes a tunnel's way. What was reached of it is the answer, also where that is not the end.
+/// Goes a tunnel's way, and tells each stage as it is through. Each turn judges the key of one more host on the way.
 pub(super) async fn test(asker: &Asker, test: &Test) -> Result<(), Failure> {
     let row: TunnelRow = find(asker, &test.tunnel).await?;
+    // What a person has seen already is not shown again by the next turn.
+    let mut told = Vec::new();
     loop {
-        match asker.client.order::<TrialView>(&format!("{}/test", row.path())).await {
-            Ok(trial) => return asker.output.answer(&trial, |trial| went(&trial.steps)),
-            Err(AskError::Refused { body, failure, .. }) if body.get("steps").is_some() => {
-                if judge(asker, &failure.error, &test.accepted).await? {
-                    continue;
+        let mut events = asker.client.follow(&format!("{}/test", row.path())).await?;
+        let body = loop {
+            match events.next().await {
+                Some((name, data)) if name == "step" => tell_step(asker, read(data)?, &mut told),
+                Some((name, data)) if name == "through" => {
+                    let trial: TrialView = read(data)?;
+                    return if asker.output.is_json() {
+                        asker.output.answer(&trial, |_| String::new())
+                    } else {
+                        Ok(())
+                    };
                 }
-                let trial: TrialFailed = serde_json::from_value(body).map_err(|error| Failure::Output(error.into()))?;
-                asker.output.answer(&trial, |trial| {
-                    let mut lines = went(&trial.steps);
-                    if !lines.is_empty() {
-                        lines.push('\n');
-                    }
-                    lines + &line("✗", &trial.failed)
-                })?;
-                return Err(Failure::Trial { told: failure });
+                Some((_, data)) => break data,
+                None => return Err(Failure::AgentEnded),
             }
-            Err(error) => return Err(error.into()),
+        };
+        let why: Told = read(body.clone())?;
+        if judge(asker, &why.error, &test.accepted).await? {
+            continue;
         }
+        if body.get("failed").is_some() {
+            let trial: TrialFailed = read(body)?;
+            asker.output.answer(&trial, |trial| line("✗", &trial.failed))?;
+        }
+        return Err(Failure::Trial { told: why });
     }
 }
 
-fn went(steps: &[StepView]) -> String {
-    steps.iter().map(|step| line("✓", step)).collect::<Vec<_>>().join("\n")
+fn tell_step(asker: &Asker, step: StepView, told: &mut Vec<(String, String)>) {
+    let name = (step.hop.clone(), step.stage.to_string());
+    if !asker.output.is_json() && !told.contains(&name) {
+        println!("{}", line("✓", &step));
+        told.push(name);
+    }
+}
+
+fn read<T: DeserializeOwned>(data: serde_json::Value) -> Result<T, Failure> {
+    serde_json::from_value(data).map_err(|error| Failure::Output(error.into()))
 }
 
 fn line(mark: &str, step: &StepView) -> String {
@@ -192,7 +216,9 @@ pub(super) async fn logs(asker: &Asker, logs: &Logs) -> Result<(), Failure> {
     let mut events = asker.client.events().await?;
     loop {
         for entry in known.news(asker).await?.into_iter().filter(is_wanted) {
-            asker.output.answer(&entry, entry_line)?;
+            if !asker.output.tell(&entry, entry_line)? {
+                return Ok(());
+            }
         }
         if let Ok(None) = timeout(LOOK_INTERVAL, events.next()).await {
             return Err(Failure::AgentEnded);

@@ -56,7 +56,7 @@ pub(crate) struct Forward {
     #[arg(short = 'i', value_name = "KEY")]
     pub(crate) identity: Option<PathBuf>,
 
-    /// Ask for a password and log in with it, at the jumps too
+    /// Log in with passwords: one is asked for the server, and one for each jump
     #[arg(long, conflicts_with = "identity")]
     pub(crate) password: bool,
 

@@ -37,7 +37,7 @@ async fn build(arguments: &Forward) -> Result<(OneOff, Vec<String>), Failure> {
     let records = specs.all().map(record).collect::<Result<Vec<_>, _>>()?;
     let terminal = Arc::new(Terminal::default());
     let login = match password {
-        true => Login::ask_password(&way.via.host, &terminal).await?,
+        true => Login::Passwords,
         false => Login::choose(identity.as_deref(), home(), &terminal).await?,
     };
     let own = OneOff::start(&data_folder(way.data.as_deref())?, way.host_keys.into(), terminal).await?;

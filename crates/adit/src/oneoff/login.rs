@@ -19,7 +19,8 @@ pub(super) enum Login {
         passphrase: Option<Zeroizing<String>>,
     },
     SshAgent,
-    Password(Zeroizing<String>),
+    /// Each server has its own.
+    Passwords,
     /// The server asks, a person answers.
     Questions,
 }
@@ -52,10 +53,5 @@ impl Login {
         let unreadable = || io::Error::other("its name is not UTF-8");
         let name = path.to_str().ok_or_else(|| Failure::KeyFile { path: path.to_owned(), source: unreadable() })?;
         Ok(Self::Key { path: name.to_owned(), passphrase })
-    }
-
-    pub(super) async fn ask_password(server: &str, terminal: &Terminal) -> Result<Self, Failure> {
-        let typed = terminal.ask_secret(&format!("Password for {server}: ")).await;
-        typed.map(Self::Password).ok_or(Failure::NoTerminal)
     }
 }
