@@ -268,7 +268,15 @@ fn records_are_named_by_name_or_id_and_changed_field_by_field() {
     let shown = agent.ok("tunnel show web");
     assert!(shown.contains("[::1]:1080") && shown.contains("D :1080 SOCKS5"), "{shown}");
 
-    agent.ok("tunnel add web --via other --profile me -D 1081");
+    refused(&agent.adit("tunnel add web --via other --profile me -D 1081 --json"), 2, "name-taken");
+    refused(&agent.adit("tunnel add all --via other --profile me -D 1081 --json"), 2, "bad-name");
+    refused(&agent.adit("profile add me --user bob --keyboard-interactive --json"), 2, "name-taken");
+    refused(&agent.adit("tunnel add web --json"), 2, "usage");
+    // Other programs need not care for names.
+    let me = agent.json("profile show me")["id"].clone();
+    let twin = json!({"name": "web", "host": "other", "profile_id": me, "forward_type": "dynamic", "local_port": 1081});
+    let words = ["-X", "POST", "-H", "Content-Type: application/json", "-d", &twin.to_string()];
+    assert_eq!(agent.curl(&agent.token(), &words, "/tunnels").0, 201);
     let told = refused(&agent.adit("tunnel show web --json"), 1, "ambiguous-name");
     assert!(told.contains(id), "the ids are told: {told}");
     let told = refused(&agent.adit("tunnel remove nobody --json"), 1, "not-found");

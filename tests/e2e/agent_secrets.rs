@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use adit_e2e::{Agent, Running, ServiceAddress, Sshd, finish};
+use adit_e2e::{Agent, Desktop, Running, ServiceAddress, Sshd, finish};
 use serde_json::json;
 
 use crate::SOON;
@@ -124,12 +124,12 @@ fn locked_secrets_keep_shut_what_needs_them_until_they_are_opened() {
     ));
     agent.ok(&format!("tunnel start socks --accept-host-key {}", sshd.fingerprint()));
     assert_eq!(agent.adit_with_input("secrets passphrase --passphrase-file -", VAULT).code(), 0);
-    assert_eq!(agent.json("secrets show"), json!({"locked": false}));
+    assert_eq!(agent.json("secrets show"), json!({"locked": false, "key": "passphrase"}));
     agent.stop();
 
     agent.start_again();
     agent.running().await_stdout(SOON, "locked; open them with: adit secrets --data");
-    assert_eq!(agent.json("secrets show"), json!({"locked": true}));
+    assert_eq!(agent.json("secrets show"), json!({"locked": true, "key": "passphrase"}));
     let told = agent.adit("tunnel start socks --json");
     assert!(told.code() == 1 && told.stderr.contains("VAULT_LOCKED"), "{told:?}");
     let told = agent.adit_with_input("secrets unlock --passphrase-file -", "another one");
@@ -151,8 +151,58 @@ fn locked_secrets_keep_shut_what_needs_them_until_they_are_opened() {
     agent.start_as(&["--passphrase-file", file.to_str().unwrap()]);
     adit_e2e::eventually(SOON, "it starts by itself", || agent.status("socks") == "connected");
     assert_none_in_process(agent.running().pid());
-    agent.ok("secrets passphrase --none");
+    agent.ok("secrets file");
     agent.stop();
     agent.start_again();
-    assert_eq!(agent.json("secrets show"), json!({"locked": false}));
+    assert_eq!(agent.json("secrets show"), json!({"locked": false, "key": "file"}));
+}
+
+#[test]
+fn on_a_desktop_the_key_of_the_secrets_lies_in_its_keyring() {
+    let (Some(sshd), Some(mut desktop)) = (Sshd::start(), Desktop::start()) else { return };
+    encrypt_key(&sshd);
+    let mut agent = Agent::start_on(&desktop);
+    assert_eq!(agent.json("secrets show"), json!({"locked": false, "key": null}));
+    let me = finish(Command::new("id").arg("-un"), SOON).stdout.trim().to_owned();
+    let add = format!("profile add key --user {me} --key {} --passphrase-file -", sshd.key().display());
+    assert_eq!(agent.adit_with_input(&add, PASSPHRASE).code(), 0);
+    assert_eq!(agent.json("secrets show"), json!({"locked": false, "key": "keyring"}));
+    assert!(!agent.data().join("secrets.key").exists());
+    let socks = format!("tunnel add socks --via 127.0.0.1:{} --profile key -D {}", sshd.port(), free_port());
+    agent.ok(&format!("{socks} --auto-start"));
+    agent.ok(&format!("tunnel start socks --accept-host-key {}", sshd.fingerprint()));
+    assert_none_on_disk(&agent.data());
+    assert_none_in("the keyring", &desktop.keyring_files());
+    agent.stop();
+    agent.start_again();
+    adit_e2e::eventually(SOON, "it starts by itself", || agent.status("socks") == "connected");
+    agent.stop();
+
+    // An agent that starts before its person logs in waits for them.
+    desktop.log_out();
+    agent.start_again();
+    agent.running().await_stdout(SOON, "locked; open them with: adit secrets --data");
+    assert_eq!(agent.json("secrets show"), json!({"locked": true, "key": "keyring"}));
+    let told = agent.adit("tunnel start socks --json");
+    assert!(told.code() == 1 && told.stderr.contains("VAULT_LOCKED"), "{told:?}");
+    let told = agent.adit("secrets unlock");
+    assert!(told.code() == 1 && told.stderr.contains("none is there"), "{told:?}");
+    desktop.lock();
+    adit_e2e::eventually(SOON, "the keyring wants its password, which nobody types", || {
+        agent.adit("secrets unlock").stderr.contains("it is locked: log in to the desktop")
+    });
+    assert_eq!(agent.adit_with_input("profile edit key --passphrase-file -", PASSPHRASE).code(), 1);
+    assert_eq!(agent.status("socks"), "failed");
+    desktop.log_in();
+    adit_e2e::eventually(SOON, "it starts by itself", || agent.status("socks") == "connected");
+
+    // Back to a file, for a machine that nobody logs in to.
+    agent.ok("secrets file");
+    agent.stop();
+    drop(desktop);
+    agent.start_again();
+    assert_eq!(agent.json("secrets show"), json!({"locked": false, "key": "file"}));
+    adit_e2e::eventually(SOON, "it starts by itself", || agent.status("socks") == "connected");
+    let told = agent.adit("secrets keyring");
+    assert!(told.code() == 1 && told.stderr.contains("none is there"), "{told:?}");
 }

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::desktop::Desktop;
 use crate::jump_host::adit_as;
 use crate::process::{Finished, Running, finish};
 use crate::wait::within;
@@ -27,12 +28,23 @@ pub struct Agent {
     running: Option<Running>,
     home: TempDir,
     url: String,
+    /// The desktop session it belongs to. By default there is none, as on a server: never that of whoever runs the tests.
+    session: Vec<(&'static str, String)>,
 }
 
 impl Agent {
     /// Starts one with all defaults, but on a free port.
     pub fn start() -> Agent {
-        let mut agent = Agent { running: None, home: tempfile::tempdir().unwrap(), url: String::new() };
+        Self::start_with(vec![("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere".to_owned())])
+    }
+
+    /// Starts one that belongs to a desktop session.
+    pub fn start_on(desktop: &Desktop) -> Agent {
+        Self::start_with(desktop.environment())
+    }
+
+    fn start_with(session: Vec<(&'static str, String)>) -> Agent {
+        let mut agent = Agent { running: None, home: tempfile::tempdir().unwrap(), url: String::new(), session };
         agent.start_again();
         agent
     }
@@ -114,6 +126,7 @@ impl Agent {
         let mut command = adit_as(role);
         command.args(words).arg("--data").arg(self.data());
         command.env("HOME", self.home()).env_remove("SSH_AUTH_SOCK").current_dir(self.home());
+        command.envs(self.session.iter().cloned());
         command
     }
 

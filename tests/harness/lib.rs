@@ -10,6 +10,7 @@
 
 mod agent;
 mod debian;
+mod desktop;
 mod http;
 mod jump_host;
 mod member;
@@ -26,6 +27,7 @@ mod wait;
 
 pub use agent::Agent;
 pub use debian::Trixie;
+pub use desktop::Desktop;
 pub use http::{HttpAnswer, http_get};
 pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit, adit_as, adit_inside};
 pub use member::{KeyType, Member, generate_key};
