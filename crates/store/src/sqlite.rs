@@ -138,7 +138,7 @@ async fn open_once(path: &Path, lock_wait: Duration, purpose: &'static Purpose) 
     let failed = |cause| open_failed(path, lock_wait, cause);
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(lock_wait);
     let writing = options.clone().journal_mode(SqliteJournalMode::Wal);
-    let writer = pool_of(1).connect_with(writing).await.map_err(failed)?;
+    let writer = pool_of_file(1).connect_with(writing).await.map_err(failed)?;
     // A current schema is left alone, so that opening does not queue behind another process's write.
     if found != Schema::Version(known)
         && let Err(error) = migrate(&writer, path, lock_wait, purpose).await
@@ -147,7 +147,7 @@ async fn open_once(path: &Path, lock_wait: Duration, purpose: &'static Purpose) 
         return Err(error);
     }
     let reading = options.pragma("query_only", "ON");
-    let readers = pool_of(READERS).connect_lazy_with(reading);
+    let readers = pool_of_file(READERS).connect_lazy_with(reading);
     Ok(Pools { writer, readers, place: path.to_string_lossy().into() })
 }
 
@@ -157,6 +157,23 @@ fn pool_of(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(QUEUE_WAIT)
         // A connection to a file does not go away by itself, so the ping before each use would find nothing.
         .test_before_acquire(false)
+}
+
+/// As [`pool_of`], for connections that another one can take the place of.
+///
+/// A full disk, like a few other failures, makes SQLite roll back by itself (<https://sqlite.org/lang_transaction.html>, §3). sqlx does
+/// not see that: its own rollback fails, and it takes the connection to be in a transaction from then on, so that nothing could be begun
+/// on it, or a reader would stay on an old snapshot. Such a connection is closed when it is given back.
+fn pool_of_file(connections: u32) -> SqlitePoolOptions {
+    pool_of(connections).after_release(|connection, _| {
+        Box::pin(async move {
+            if connection.is_in_transaction() {
+                // The rollback of a transaction that was dropped waits in the connection's queue; the ping is behind it.
+                connection.ping().await?;
+            }
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 /// Makes sure of a file that we may read and write, before SQLite touches anything. True if it holds nothing yet.
@@ -340,5 +357,60 @@ fn open_failed(path: &Path, waited: Duration, cause: sqlx::Error) -> OpenError {
             sqlx::Error::Io(source) => OpenError::Inaccessible { path, source },
             cause => OpenError::Database(StoreError::new("open its database", cause)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn file(folder: &tempfile::TempDir) -> Pools {
+        let pools = open(&folder.path().join("store"), Duration::ZERO, &AGENT).await.unwrap();
+        sqlx::query("CREATE TABLE notes (text BLOB)").execute(&pools.writer).await.unwrap();
+        pools
+    }
+
+    async fn add_note(pools: &Pools) -> Result<(), sqlx::Error> {
+        let mut tx = pools.begin_write(Durability::Synced).await?;
+        sqlx::query("INSERT INTO notes VALUES (zeroblob(100000))").execute(&mut *tx).await?;
+        tx.commit().await
+    }
+
+    async fn count_notes(pools: &Pools) -> i64 {
+        let mut tx = pools.begin_read().await.unwrap();
+        sqlx::query_scalar("SELECT COUNT(*) FROM notes").fetch_one(&mut *tx).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn after_a_full_disk_writing_goes_on_as_soon_as_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let pools = file(&folder).await;
+        // Never less than the file has: not one page more, which SQLite tells like a full disk.
+        sqlx::query("PRAGMA max_page_count = 1").execute(&pools.writer).await.unwrap();
+        for _ in 0..2 {
+            let error = add_note(&pools).await.unwrap_err();
+            assert_eq!(sqlite_code(&error), Some(error::SQLITE_FULL), "{error}");
+            sqlx::query("PRAGMA max_page_count = 1").execute(&pools.writer).await.unwrap();
+        }
+        sqlx::query("PRAGMA max_page_count = 1000000").execute(&pools.writer).await.unwrap();
+        for _ in 0..2 {
+            add_note(&pools).await.unwrap();
+        }
+        assert_eq!(count_notes(&pools).await, 2);
+    }
+
+    #[tokio::test]
+    async fn after_an_undone_read_what_is_new_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let pools = file(&folder).await;
+        let mut tx = pools.begin_read().await.unwrap();
+        // As SQLite itself does after some failures, without a word to sqlx.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await.unwrap();
+        drop(tx);
+        // Often enough for each reader to have its turn twice.
+        for count in 0..=2 * i64::from(READERS) {
+            assert_eq!(count_notes(&pools).await, count);
+            add_note(&pools).await.unwrap();
+        }
     }
 }
