@@ -1,5 +1,5 @@
 //! Notices that this machine's network changed: a cable or an access point, an address, a route. What changed is of no interest here,
-//! since whoever asks looks at its own connections then.
+//! since whoever asks looks at its own connections then. An address or a route that only lives on for longer has not changed.
 //!
 //! The kernel tells it by rtnetlink(7) to whoever listens, without any rights. Other systems have other ways; there nothing is told.
 
