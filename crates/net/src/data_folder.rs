@@ -1,14 +1,15 @@
 //! The folder where a role keeps what must survive it: made for its owner alone, locked while the role runs, and the place where
-//! others on this machine learn how the running one is reached.
+//! others on this machine learn how the running one is reached. One that others may write is not used.
 //!
 //! What lies in it beside `lock` and `addresses.json` is the role's own business.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -43,6 +44,26 @@ pub enum DataFolderError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// Others could put files of theirs into the place of ours: another address, to have our token sent there.
+    #[error(
+        "others may write into the data folder {path} (mode {mode:o}); keep them out with `chmod go-w {path}`, or name another with --data DIR"
+    )]
+    Shared {
+        /// The folder.
+        path: PathBuf,
+        /// Its rights.
+        mode: u32,
+    },
+    /// Another user could do the same.
+    #[error(
+        "the data folder {path} belongs to another user (uid {owner}); run this as that user, or name another folder with --data DIR"
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// Another process holds the lock.
     #[error("another {role} already runs on {path}{}; stop it first, or use another folder with --data DIR", Pid(*.pid))]
@@ -98,12 +119,37 @@ pub fn make(path: &Path) -> Result<(), DataFolderError> {
     made.map_err(|source| DataFolderError::Folder { path: path.to_owned(), source })
 }
 
+/// Makes sure that nobody but us and the system's administrator can change what lies in a folder.
+fn check(path: &Path) -> Result<(), DataFolderError> {
+    let folder_error = |source| DataFolderError::Folder { path: path.to_owned(), source };
+    let folder = fs::metadata(path).map_err(folder_error)?;
+    let (mode, owner) = (folder.mode() & 0o7777, folder.uid());
+    if !is_trusted(owner, rustix::process::geteuid().as_raw()) {
+        return Err(DataFolderError::Foreign { path: path.to_owned(), owner });
+    }
+    if mode & 0o022 != 0 {
+        return Err(DataFolderError::Shared { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Root may do in anybody's folder what it likes anyway, and acts for its owner there.
+fn is_trusted(owner: u32, us: u32) -> bool {
+    const ROOT: u32 = 0;
+    us == ROOT || owner == ROOT || owner == us
+}
+
+/// For opening what must be in a folder itself.
+fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+}
+
 /// Whether the process `pid` serves a folder now. Addresses that a killed process left behind may be a stranger's by now.
 ///
 /// # Errors
 /// The lock is there and cannot be opened.
 pub fn is_held_by(folder: &Path, pid: u32) -> io::Result<bool> {
-    let mut lock = match File::open(folder.join(LOCK)) {
+    let mut lock = match without_links(OpenOptions::new().read(true)).open(folder.join(LOCK)) {
         Ok(lock) => lock,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
@@ -118,12 +164,12 @@ pub fn is_held_by(folder: &Path, pid: u32) -> io::Result<bool> {
 /// What the process that serves a folder has said of its addresses; `None` where none has.
 ///
 /// # Errors
-/// The file is there and cannot be read.
+/// The file is there and cannot be read, or others may have put it there.
 pub fn read_addresses<T: DeserializeOwned>(folder: &Path) -> Result<Option<T>, DataFolderError> {
     let path = folder.join(ADDRESSES);
     let read = fs::read(&path).and_then(|text| Ok(serde_json::from_slice(&text)?));
     match read {
-        Ok(addresses) => Ok(Some(addresses)),
+        Ok(addresses) => check(folder).map(|()| Some(addresses)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(source) => Err(DataFolderError::File { action: "read", path, source }),
     }
@@ -136,12 +182,7 @@ pub fn read_addresses<T: DeserializeOwned>(folder: &Path) -> Result<Option<T>, D
 /// What the system refused.
 pub fn write_once(path: &Path, content: &[u8]) -> io::Result<bool> {
     let draft = path.with_added_extension(std::process::id().to_string());
-    // A draft of a run that was killed here may still lie about.
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = create_draft(&draft, 0o600)?;
     let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&draft, path));
     // The draft goes in any case; a failure to remove it would hide the one that matters.
     let _ = fs::remove_file(&draft);
@@ -152,19 +193,31 @@ pub fn write_once(path: &Path, content: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// A new file, never one that lies there: a draft of a run that was killed here may still lie about, or a link of somebody's.
+fn create_draft(path: &Path, mode: u32) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
 impl DataFolder {
     /// Opens the folder, making it where it is missing, and takes its lock for a `role`, as people call it.
     ///
     /// # Errors
-    /// [`DataFolderError::Busy`] while another process holds it, else what the system refused.
+    /// [`DataFolderError::Busy`] while another process holds it, [`DataFolderError::Shared`] or [`DataFolderError::Foreign`] where
+    /// others may change what lies in it, else what the system refused.
     pub fn open(path: &Path, role: &'static str) -> Result<Self, DataFolderError> {
         make(path)?;
         let folder_error = |source| DataFolderError::Folder { path: path.to_owned(), source };
         let path = fs::canonicalize(path).map_err(folder_error)?;
+        check(&path)?;
         let lock_path = path.join(LOCK);
         let lock_error = |action| move |source| DataFolderError::File { action, path: lock_path.clone(), source };
-        let opened =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let opened = without_links(&mut options).open(path.join(LOCK));
         let mut lock = opened.map_err(|source| DataFolderError::Folder { path: path.clone(), source })?;
         match take(&lock, || std::thread::sleep(LOCK_PAUSE)) {
             Ok(()) => {}
@@ -193,7 +246,8 @@ impl DataFolder {
         let write = || {
             let mut text = serde_json::to_vec_pretty(addresses)?;
             text.push(b'\n');
-            fs::write(&draft, text)?;
+            // It holds no secret: who may look into the folder may read it.
+            create_draft(&draft, 0o644)?.write_all(&text)?;
             fs::rename(&draft, &path)
         };
         write().map_err(|source| DataFolderError::File { action: "write", path: path.clone(), source })
@@ -230,7 +284,7 @@ fn read_pid(lock: &mut File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -294,6 +348,57 @@ mod tests {
         data.clear(&[&socket]);
         assert_eq!(read_addresses::<serde_json::Value>(folder.path()).unwrap(), None);
         assert!(!socket.exists());
+    }
+
+    fn with_mode(mode: u32) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        for mode in [0o777, 0o1777, 0o770, 0o720, 0o702, 0o2770] {
+            let folder = with_mode(mode);
+            let told = DataFolder::open(folder.path(), "tester").unwrap_err().to_string();
+            let path = folder.path().display().to_string();
+            assert!(told.contains("others may write") && told.contains(&format!("chmod go-w {path}")), "{told}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made in it");
+            fs::write(folder.path().join(ADDRESSES), "{}").unwrap();
+            let told = read_addresses::<serde_json::Value>(folder.path()).unwrap_err().to_string();
+            assert!(told.contains("others may write"), "{told}");
+        }
+        for mode in [0o700, 0o750, 0o755, 0o2755] {
+            DataFolder::open(with_mode(mode).path(), "tester").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_is_ours_or_the_systems() {
+        const ROOT: u32 = 0;
+        for (us, owner, trusted) in
+            [(1000, 1000, true), (1000, ROOT, true), (1000, 1001, false), (ROOT, ROOT, true), (ROOT, 1000, true)]
+        {
+            assert_eq!(is_trusted(owner, us), trusted, "user {us} in a folder of {owner}");
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        let data_path = folder.path().join("data");
+        let data = DataFolder::open(&data_path, "tester").unwrap();
+        symlink(&victim, data_path.join("addresses.json.new")).unwrap();
+        data.write_addresses(&serde_json::json!({})).unwrap();
+        assert!(fs::symlink_metadata(data_path.join(ADDRESSES)).unwrap().is_file());
+        drop(data);
+        fs::remove_file(data_path.join(LOCK)).unwrap();
+        symlink(&victim, data_path.join(LOCK)).unwrap();
+        assert!(matches!(DataFolder::open(&data_path, "tester"), Err(DataFolderError::Folder { .. })));
+        is_held_by(&data_path, std::process::id()).unwrap_err();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     }
 
     #[test]
