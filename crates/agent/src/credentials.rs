@@ -5,7 +5,7 @@
 
 mod attempts;
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub(crate) use attempts::Attempts;
 
 use crate::dial::Later;
 use crate::link::LinkEnd;
+use crate::plain_file;
 use crate::ssh_agent::{AgentError, SshAgent};
 
 /// The largest key file; RSA with 16384 bits takes 13 KiB.
@@ -268,13 +269,9 @@ impl Credentials {
     }
 }
 
-fn read_key_file(path: &Path) -> io::Result<Zeroizing<String>> {
-    let file = std::fs::File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    // Room for all of it, so that no copy of a secret is left behind by a reallocation.
-    let mut text = Zeroizing::new(String::with_capacity(MAX_KEY_FILE as usize));
-    file.take(MAX_KEY_FILE).read_to_string(&mut text)?;
-    Ok(text)
+/// What a key file says. It blocks.
+pub(crate) fn read_key_file(path: &Path) -> io::Result<Zeroizing<String>> {
+    let bytes = plain_file::read_all(&plain_file::open(path)?, MAX_KEY_FILE)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }

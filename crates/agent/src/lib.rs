@@ -26,6 +26,7 @@ pub mod folder;
 pub mod known_hosts;
 pub mod link;
 pub mod listener;
+mod plain_file;
 pub mod records;
 pub mod ssh_agent;
 pub mod ssh_config;

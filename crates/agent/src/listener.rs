@@ -1,6 +1,7 @@
 //! A local port: bound when its tunnel starts, closed when it stops. Between, it is served by whichever link the tunnel has;
 //! while there is none, whoever comes is turned away at once, and nobody else gets the port.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +11,11 @@ use adit_net::listen::{self, Ipv6};
 use adit_net::socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::link::Lane;
 
-/// SOCKS clients that have not yet said what they want.
+/// SOCKS clients on their way in: far more than programs have that say at once what they want.
 const MAX_UNDECIDED: usize = 512;
 
 /// Where whoever comes in is to go.
@@ -68,9 +68,8 @@ impl LocalListener {
 }
 
 async fn accept(listener: TcpListener, towards: Towards, mut lane: watch::Receiver<Option<Arc<Lane>>>) {
-    let mut undecided = JoinSet::new();
+    let mut undecided = Undecided::default();
     loop {
-        while undecided.try_join_next().is_some() {}
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             closed = closed(&mut lane) => return closed,
@@ -86,8 +85,7 @@ async fn accept(listener: TcpListener, towards: Towards, mut lane: watch::Receiv
                         carried = lane_now.carry(stream, from, target) => drop(carried),
                         closed = closed(&mut lane) => return closed,
                     },
-                    Towards::Socks if undecided.len() >= MAX_UNDECIDED => socket::reset(stream),
-                    Towards::Socks => drop(undecided.spawn(serve_socks(lane_now, stream, from))),
+                    Towards::Socks => undecided.take(serve_socks(lane_now, stream, from)),
                 }
             }
             Err(error) if listen::is_exhausted(&error) => {
@@ -100,6 +98,29 @@ async fn accept(listener: TcpListener, towards: Towards, mut lane: watch::Receiv
             // About the one connection only, which is gone.
             Err(error) => tracing::debug!(%error, "a connection ended before it was accepted"),
         }
+    }
+}
+
+/// SOCKS clients that have not yet said what they want, or wait for room on the link; the oldest first. Dropping it cuts them.
+///
+/// Whoever says nothing is served worst: when all places are taken, the oldest makes room for who comes, so that clients which stay
+/// silent, or a program that opens connections for nothing, keep nobody out.
+#[derive(Default)]
+struct Undecided(VecDeque<AbortOnDropHandle<()>>);
+
+impl Undecided {
+    fn take(&mut self, client: impl Future<Output = ()> + Send + 'static) {
+        // Most have gone in the order in which they came.
+        while self.0.front().is_some_and(AbortOnDropHandle::is_finished) {
+            self.0.pop_front();
+        }
+        if self.0.len() >= MAX_UNDECIDED {
+            self.0.retain(|client| !client.is_finished());
+        }
+        if self.0.len() >= MAX_UNDECIDED {
+            self.0.pop_front();
+        }
+        self.0.push_back(AbortOnDropHandle::new(tokio::spawn(client)));
     }
 }
 

@@ -19,6 +19,9 @@ use thiserror::Error;
 /// `Match exec` runs programs of the person's own, and they may hang.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
+/// Files that lie here are read at once; those on a network may hang.
+const READ_TIME: Duration = Duration::from_secs(5);
+
 /// What became of a host of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
@@ -76,8 +79,9 @@ impl SshConfig {
     }
 
     /// The hosts it names, in its order; patterns are no names.
-    fn hosts(&self) -> Result<Vec<String>, ImportError> {
-        names::read(&self.file).map_err(|error| match error.kind() {
+    async fn hosts(&self) -> Result<Vec<String>, ImportError> {
+        let file = self.file.clone();
+        read_in_background(move || names::read(&file)).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ImportError::NoConfiguration(self.file.clone()),
             _ => ImportError::Unreadable(self.file.clone(), error),
         })
@@ -105,5 +109,13 @@ impl SshConfig {
         let said = String::from_utf8_lossy(&output.stderr);
         let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("ssh failed and did not say why");
         Ok(Err(line.trim().to_owned()))
+    }
+}
+
+/// Reads where that may block, and does not wait for it without end.
+async fn read_in_background<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    match tokio::time::timeout(READ_TIME, tokio::task::spawn_blocking(read)).await {
+        Ok(done) => done.map_err(io::Error::other).flatten(),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it took more than {} s", READ_TIME.as_secs()))),
     }
 }

@@ -2,35 +2,29 @@
 //! understand it or not, and two writers lose nothing.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use super::KnownHosts;
+use crate::plain_file;
 
 /// A hundred thousand hosts fit; more is no list of hosts.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// What the file says; nothing where there is none.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    let mut options = OpenOptions::new();
-    // A pipe in its place would make us wait for ever.
-    match options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path) {
-        Ok(file) => read_all(&file),
+    match plain_file::open(path) {
+        Ok(file) => read_text(&file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error),
     }
 }
 
-fn read_all(file: &File) -> io::Result<String> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file, or too large"));
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+fn read_text(file: &File) -> io::Result<String> {
+    let bytes = plain_file::read_all(file, MAX_FILE)?;
     // A comment in an old encoding must not hide the keys around it.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -41,11 +35,11 @@ pub(super) fn add(path: &Path, choose: impl FnOnce(&KnownHosts) -> Vec<String>) 
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
-    let mut file = options.read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    options.read(true).append(true).create(true).mode(0o600);
+    let mut file = plain_file::open_with(&mut options, OFlags::NOFOLLOW, path)?;
     file.lock()?;
-    let text = read_all(&file)?;
+    let text = read_text(&file)?;
     let mut known = KnownHosts::default();
     known.read(path, &text);
     let lines = choose(&known);

@@ -1,18 +1,18 @@
 //! Makes records of what the configuration means.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use adit_core::{ForwardKind, ForwardSpec, LoopbackAddress};
 use adit_ssh::crypto::{PrivateKey, PrivateKeyError};
 use adit_store::agent::{
     AuthMethod, Forward, ForwardType, JumpHost, JumpRef, Profile, Record, RecordKind, RecordRef, Saved, Session, Tunnel,
 };
-use zeroize::Zeroizing;
 
 use super::answer::Answer;
-use super::{ImportError, Imported, LeftOut, SshConfig};
+use super::{ImportError, Imported, LeftOut, SshConfig, read_in_background};
 use crate::agent::{AddError, Agent};
+use crate::credentials::read_key_file;
 use crate::records::{Checked, forward_record};
 
 /// Jumps of jumps; more is a circle.
@@ -29,7 +29,7 @@ impl Agent {
     /// # Errors
     /// [`ImportError`]
     pub async fn ssh_hosts(&self) -> Result<Vec<String>, ImportError> {
-        self.ssh_config()?.hosts()
+        self.ssh_config()?.hosts().await
     }
 
     /// Makes records of hosts of `~/.ssh/config`, of all that it names where none is given. Each becomes a session, each of its forwards a
@@ -39,7 +39,7 @@ impl Agent {
     /// [`ImportError`]; what was imported before it stays. What is wrong with one host alone is told there, and the others go on.
     pub async fn import_ssh_hosts(&self, hosts: Option<Vec<String>>) -> Result<Vec<Imported>, ImportError> {
         let config = self.ssh_config()?;
-        let named = config.hosts()?;
+        let named = config.hosts().await?;
         let mut import = Import { agent: self, config, known: Known::of(self).await?, now: Imported::of("") };
         let mut all = Vec::new();
         for host in hosts.unwrap_or(named) {
@@ -187,7 +187,7 @@ impl Import<'_> {
             Some((id, through)) => (format!("{name} via {through}"), Some(JumpRef::Host(id))),
             None => (name, None),
         };
-        let (auth_method, key_path) = self.means(answer);
+        let (auth_method, key_path) = self.means(answer).await;
         let profile = Profile {
             name,
             username: user.clone(),
@@ -203,13 +203,14 @@ impl Import<'_> {
     }
 
     /// The first key that is there and opens without a passphrase; else the ssh-agent, which most often has it open.
-    fn means(&self, answer: &Answer) -> (AuthMethod, Option<String>) {
+    async fn means(&self, answer: &Answer) -> (AuthMethod, Option<String>) {
         let home = self.agent.places().home.as_deref();
-        let key = answer.identities.iter().find(|identity| opens(identity, home));
-        match key {
-            Some(identity) => (AuthMethod::Key, Some(identity.clone())),
-            None => (AuthMethod::Agent, None),
+        for identity in &answer.identities {
+            if opens(identity, home).await {
+                return (AuthMethod::Key, Some(identity.clone()));
+            }
         }
+        (AuthMethod::Agent, None)
     }
 
     async fn ask(&mut self, what: &str, host: &str, port: Option<&str>) -> Result<Answer, Stop> {
@@ -264,13 +265,15 @@ fn destination(jump: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn opens(identity: &str, home: Option<&Path>) -> bool {
+async fn opens(identity: &str, home: Option<&Path>) -> bool {
     let path = match (identity.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),
-        _ => identity.into(),
+        _ => PathBuf::from(identity),
     };
-    let Ok(text) = std::fs::read_to_string(path).map(Zeroizing::new) else { return false };
-    !matches!(PrivateKey::from_openssh(&text), Err(PrivateKeyError::Encrypted))
+    match read_in_background(move || read_key_file(&path)).await {
+        Ok(text) => !matches!(PrivateKey::from_openssh(&text), Err(PrivateKeyError::Encrypted)),
+        Err(_) => false,
+    }
 }
 
 fn keyword(kind: ForwardKind) -> &'static str {

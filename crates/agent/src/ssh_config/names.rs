@@ -1,40 +1,102 @@
 //! The hosts that a configuration names (ssh_config(5), `Host` and `Include`).
 
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// As deep as ssh follows.
+use crate::plain_file;
+
+/// As deep as ssh follows; it refuses a configuration that goes deeper.
 const DEPTH: usize = 16;
 
-/// Reads the file and what it includes. Each name once.
+/// Files that are read and folders that are looked through. Who has a file for each host has some hundred.
+const MAX_FILES: usize = 1_000;
+
+/// What is in all of the files: some ten thousand hosts.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads the file and what it includes. Each name once. It blocks.
 ///
 /// # Errors
-/// The file itself cannot be read; what it includes may be missing.
-pub(super) fn read(file: &Path) -> io::Result<Vec<String>> {
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let mut names = Vec::new();
-    collect(&fs::read_to_string(file)?, folder, DEPTH, &mut names);
-    Ok(names)
+/// The file itself cannot be read, or all of it is too much; what it includes may be missing.
+pub(super) fn read(path: &Path) -> io::Result<Vec<String>> {
+    let mut reading = Reading {
+        folder: path.parent().unwrap_or(Path::new("")),
+        names: Vec::new(),
+        known: HashSet::new(),
+        seen: HashSet::new(),
+        files_left: MAX_FILES,
+        bytes_left: MAX_BYTES,
+    };
+    reading.read(&plain_file::open(path)?, DEPTH)?;
+    Ok(reading.names)
 }
 
-fn collect(text: &str, folder: &Path, depth: usize, names: &mut Vec<String>) {
-    for (keyword, words) in text.lines().filter_map(setting) {
-        match &*keyword {
-            "host" => {
-                let is_new = |word: &String| !word.contains(['*', '?', '!']) && !names.contains(word);
-                let new: Vec<String> = words.into_iter().filter(is_new).collect();
-                names.extend(new);
-            }
-            "include" if depth > 0 => {
-                for included in words.iter().flat_map(|pattern| files(pattern, folder)) {
-                    if let Ok(text) = fs::read_to_string(included) {
-                        collect(&text, folder, depth - 1, names);
+struct Reading<'a> {
+    /// Where the configuration lies.
+    folder: &'a Path,
+    names: Vec<String>,
+    /// The same names, to be looked up.
+    known: HashSet<String>,
+    /// Device and number of each file. One that is included again, maybe by itself, has no further names.
+    seen: HashSet<(u64, u64)>,
+    files_left: usize,
+    bytes_left: u64,
+}
+
+impl Reading<'_> {
+    fn read(&mut self, file: &File, depth: usize) -> io::Result<()> {
+        let metadata = file.metadata()?;
+        if !self.seen.insert((metadata.dev(), metadata.ino())) {
+            return Ok(());
+        }
+        self.spend(metadata.len())?;
+        // Not all that stands in comments is UTF-8.
+        let bytes = plain_file::read_all(file, MAX_BYTES)?;
+        for (keyword, words) in String::from_utf8_lossy(&bytes).lines().filter_map(setting) {
+            match &*keyword {
+                "host" => self.add(words),
+                "include" if depth > 0 => {
+                    for pattern in words {
+                        self.include(&pattern, depth - 1)?;
                     }
                 }
+                _ => {}
             }
-            _ => {}
         }
+        Ok(())
+    }
+
+    fn include(&mut self, pattern: &str, depth: usize) -> io::Result<()> {
+        self.spend(0)?;
+        for path in files(pattern, self.folder) {
+            if let Ok(file) = plain_file::open(&path) {
+                self.read(&file, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Patterns are no names.
+    fn add(&mut self, words: Vec<String>) {
+        for word in words {
+            if !word.contains(['*', '?', '!']) && self.known.insert(word.clone()) {
+                self.names.push(word);
+            }
+        }
+    }
+
+    fn spend(&mut self, bytes: u64) -> io::Result<()> {
+        match (self.files_left.checked_sub(1), self.bytes_left.checked_sub(bytes)) {
+            (Some(files), Some(bytes)) => (self.files_left, self.bytes_left) = (files, bytes),
+            _ => {
+                let told = format!("with what it includes, it is more than {MAX_FILES} files or {MAX_BYTES} bytes");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, told));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -120,14 +182,34 @@ mod tests {
             "# Host commented\nInclude conf.d/*.conf ~/more missing\nhost=eq\nHOST\tone two # three\n  Host = three \"in quotes\" one\n\
              Host *.example !not web-? *\nMatch host four\nHostName five\nHostkeyalias six\nHost",
         );
-        write("conf.d/a.conf", "Host a\nInclude config");
+        // A circle, which ssh refuses when it is asked for one of the hosts.
+        write("conf.d/a.conf", "Host a\nInclude config ./conf.d/*.conf");
         write("conf.d/.hidden.conf", "Host hidden");
         write("conf.d/b.txt", "Host b");
         fs::write(folder.path().join("more"), "Host more\n").unwrap();
         let found = read(&ssh.join("config")).unwrap();
-        // What a.conf includes comes before what stands behind the line that includes a.conf.
-        assert_eq!(found, ["a", "eq", "one", "two", "three", "in quotes", "more"]);
+        assert_eq!(found, ["a", "more", "eq", "one", "two", "three", "in quotes"]);
         assert_eq!(read(&ssh.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn more_than_a_person_has_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config");
+        fs::write(&config, "Host one\nInclude many/*").unwrap();
+        let many = folder.path().join("many");
+        fs::create_dir(&many).unwrap();
+        let write = |number: usize| fs::write(many.join(number.to_string()), format!("Host web-{number}")).unwrap();
+        // The file itself and the folder count as well.
+        (0..MAX_FILES - 2).for_each(write);
+        assert_eq!(read(&config).unwrap().len(), MAX_FILES - 1);
+        write(MAX_FILES);
+        let told = read(&config).unwrap_err().to_string();
+        assert!(told.contains("more than 1000 files"), "{told}");
+        fs::remove_dir_all(&many).unwrap();
+        assert_eq!(read(&config).unwrap(), ["one"]);
+        fs::write(&config, "# much\n".repeat(MAX_BYTES as usize / 7 + 1)).unwrap();
+        assert_eq!(read(&config).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

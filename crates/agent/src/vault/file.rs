@@ -1,7 +1,7 @@
 //! The files of the vault: `secrets.vault`, and `secrets.key` where no passphrase locks it. Both are their owner's alone.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::seal::{KEY, Key, Lock, Sealed, seal};
 use super::{Secrets, VaultError};
+use crate::plain_file;
 
 /// Ten thousand secrets fit; more is no vault.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -132,24 +133,17 @@ impl Folder {
 
 fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
     let read = || {
-        // A pipe in its place would make us wait for ever; a link may lead to a file that others write.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        // A link may lead to a file that others write.
+        let file = match plain_file::open_with(OpenOptions::new().read(true), OFlags::NOFOLLOW, path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let metadata = file.metadata()?;
-        let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        if !metadata.is_file() || metadata.len() > MAX_FILE {
-            return refused("it is not a file, or too large");
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            let told = "others may read or write it; make it private (chmod 600)";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
         }
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return refused("others may read or write it; make it private (chmod 600)");
-        }
-        let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 1));
-        file.take(MAX_FILE).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        plain_file::read_all(&file, MAX_FILE).map(Some)
     };
     read().map_err(|source| VaultError::File { attempt: "read", path: path.to_owned(), source })
 }

@@ -10,7 +10,7 @@ use adit_agent::dial::{Desk, Hop, Nobody, Stage};
 use adit_core::LoginFailure;
 
 use crate::desk::{Secrets, empty, open, try_open};
-use crate::services::eventually;
+use crate::services::{eventually, make_pipe};
 use crate::sshd::{Setup, Sshd, make_key};
 
 fn with(sshd: &Sshd, methods: Vec<Method>) -> Hop {
@@ -69,6 +69,19 @@ async fn a_key_the_server_does_not_know_is_named_in_the_refusal() {
     assert!(told.contains("SHA256:") && told.contains("it takes publickey") && told.contains(sshd.user()), "{told}");
     // The next one is tried.
     open(&with(&sshd, vec![key_file(sshd.path("stranger")), key_file(sshd.path("login"))])).await;
+}
+
+#[tokio::test]
+async fn what_is_no_key_file_is_told_at_once() {
+    let sshd = Sshd::start().await;
+    let (pipe, long) = (sshd.path("pipe"), sshd.path("long"));
+    make_pipe(&pipe);
+    fs::write(&long, vec![b'a'; 100_000]).unwrap();
+    for (path, why) in [(pipe, "it is not a file"), (sshd.path(""), "it is not a file"), (long, "it is too large")] {
+        let (stage, told) = refusal(&with(&sshd, vec![key_file(path.clone())]), &empty()).await;
+        assert!(stage == Stage::Credentials && told.contains(why), "{told}");
+        assert!(told.contains(&*path.to_string_lossy()) && told.contains("“core”"), "{told}");
+    }
 }
 
 /// A real ssh-agent; gone when dropped.

@@ -13,6 +13,7 @@
 //! | `ports` | local ports that are busy, and given back; remote ones that are held |
 //! | `life` | losses, pauses, and what ends them |
 //! | `traffic` | what tunnels carry, and who does not hold up whom |
+//! | `floods` | programs that come by the hundred and say nothing |
 //! | `sessions` | tunnels that come and go with a session |
 //! | `following` | records that change while tunnels run, and restarts |
 //! | `ssh_config` | what is imported from OpenSSH's configuration |
@@ -24,6 +25,7 @@
 mod bulk;
 mod corpus;
 mod desk;
+mod floods;
 mod following;
 mod forwards;
 mod health;

@@ -7,7 +7,7 @@ use adit_agent::ssh_config::{ImportError, Imported};
 use adit_store::agent::{AuthMethod, JumpHost, JumpRef, Profile, Record, RecordKind, RecordRef, Session, Tunnel};
 
 use crate::home::Home;
-use crate::services::{Service, ask, connect, free_port, loopback};
+use crate::services::{Service, ask, connect, free_port, loopback, make_pipe, soon};
 use crate::sshd::Sshd;
 
 impl Home {
@@ -139,4 +139,42 @@ async fn without_a_configuration_there_is_nothing_to_import() {
     assert!(home.agent.ssh_hosts().await.is_err());
     home.write_ssh_config("Host one two *.example\n");
     assert_eq!(home.agent.ssh_hosts().await.unwrap(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn files_that_include_each_other_end_quickly() {
+    let home = Home::new().await;
+    // ssh looks for a relative one in the home of whoever runs it.
+    let folder = home.folder().join(".ssh/conf.d");
+    let include = format!("Include {}/*\n", folder.display());
+    home.write_ssh_config(&format!("{include}Host last\n"));
+    fs::create_dir(&folder).unwrap();
+    for number in 0..6 {
+        fs::write(folder.join(number.to_string()), format!("Host web-{number}\n{include}")).unwrap();
+    }
+    let hosts = soon("the names", home.agent.ssh_hosts()).await.unwrap();
+    assert_eq!(hosts, ["web-0", "web-1", "web-2", "web-3", "web-4", "web-5", "last"]);
+    // What ssh thinks of it is told with each host.
+    let imported = home.agent.import_ssh_hosts(Some(vec!["last".to_owned()])).await.unwrap();
+    assert!(left_out(&imported[0])[0].contains("Too many recursive configuration includes"), "{imported:?}");
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+    let home = Home::new().await;
+    let (ssh, config) = (home.folder().join(".ssh"), home.folder().join(".ssh/config"));
+    fs::create_dir(&ssh).unwrap();
+    make_pipe(&config);
+    let error = soon("a refusal", home.agent.ssh_hosts()).await.unwrap_err();
+    assert!(
+        matches!(&error, ImportError::Unreadable(path, why) if *path == config && why.to_string().contains("not a file"))
+    );
+    // A key in a pipe is one that does not open.
+    fs::remove_file(&config).unwrap();
+    let key = ssh.join("key");
+    make_pipe(&key);
+    home.write_ssh_config(&format!("Host far\n  User jane\n  IdentityFile {}\n", key.display()));
+    let imported = soon("the import", home.import()).await;
+    let jane: Profile = record(&home.agent, &imported[0], "jane@far").await;
+    assert_eq!((jane.auth_method, jane.key_path), (AuthMethod::Agent, None));
 }
