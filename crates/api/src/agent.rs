@@ -37,7 +37,7 @@ mod whereabouts;
 use std::io;
 
 use adit_agent::agent::Agent;
-use adit_jumphost::config::{AllowList, Networks};
+use adit_jumphost::config::Networks;
 use adit_store::agent::{Record, Saved};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -85,6 +85,7 @@ struct Door {
     agent: Agent,
     /// Cancelled when the door closes.
     stopping: CancellationToken,
+    streams: events::Streams,
 }
 
 impl Door {
@@ -123,8 +124,9 @@ pub fn serve(agent: Agent, listener: TcpListener, token: AccessToken) -> io::Res
     let own = OwnOrigins::new(address, &address.ip().to_string(), None, &[]);
     // Nothing of it is for other sites to link to.
     let gate = Gate::new(own, false, Networks::default(), |_| false);
-    let router = router(Door { agent, stopping: stop.clone() }, gate, token, tasks.clone());
-    tasks.spawn(connections::serve(listener, AllowList::default(), Networks::default(), router, stop.clone()));
+    let door = Door { agent, stopping: stop.clone(), streams: events::Streams::default() };
+    let router = router(door, gate, token, tasks.clone());
+    tasks.spawn(connections::serve_programs(listener, router, stop.clone()));
     Ok(Serving { tasks, stop })
 }
 

@@ -1,4 +1,4 @@
-//! The TCP side of the web address: who may connect, how many at a time, and how long a peer may take.
+//! The TCP side of a web address: who may connect, how many at a time, and how long a peer may take.
 //!
 //! `axum::serve` waits for ever for the head of a request, so the loop is ours. Before a request is complete we know nothing of a
 //! peer, and a connection costs a descriptor that a forward would want: each bound here is for that. Who gets a place is decided
@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::gate::question;
-use places::{AtWork, Place, Places};
+use places::{AtWork, FOR_PEOPLE, FOR_PROGRAMS, Place, Places};
 
 /// From accept, or from the last answer, to the end of the next request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -62,7 +62,16 @@ pub(crate) async fn serve(
     router: Router,
     stop: CancellationToken,
 ) {
-    let (places, tasks) = (Places::new(proxies), TaskTracker::new());
+    run(listener, allow, Places::new(FOR_PEOPLE, proxies), router, stop).await;
+}
+
+/// The same on a loopback address, for the programs of this machine.
+pub(crate) async fn serve_programs(listener: TcpListener, router: Router, stop: CancellationToken) {
+    run(listener, AllowList::default(), Places::new(FOR_PROGRAMS, Networks::default()), router, stop).await;
+}
+
+async fn run(listener: TcpListener, allow: AllowList, places: Places, router: Router, stop: CancellationToken) {
+    let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -1,6 +1,7 @@
 //! Asks a running agent, which it finds by its data folder: for the command line, and for whoever else drives an agent from Rust.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ use crate::failure::Failure;
 /// The trial of a way with several hops takes longest: each stage of each hop may take 10 s.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A loopback connection stands at once, and what only looks is answered from memory or from a file, which the agent itself gives up to
+/// read after half of this: who takes longer hangs.
+const PROMPT: Duration = Duration::from_secs(10);
+
 /// 2,000 log lines, or some thousand tunnels.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -34,6 +39,8 @@ const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 pub struct Client {
     addresses: Addresses,
     token: AccessToken,
+    /// [`PROMPT`]; a test has less time.
+    prompt: Duration,
 }
 
 /// Why there is no agent to ask.
@@ -57,6 +64,16 @@ pub enum FindError {
     /// What it says of its addresses cannot be read.
     #[error(transparent)]
     Addresses(#[from] DataFolderError),
+    /// It says that it answers elsewhere, which no agent does.
+    #[error(
+        "the agent of {folder} is said to answer at {listen}, which is not on this machine; nothing was sent there"
+    )]
+    Elsewhere {
+        /// The folder.
+        folder: PathBuf,
+        /// What `addresses.json` says.
+        listen: SocketAddr,
+    },
     /// Its token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -87,7 +104,7 @@ pub enum AskError {
 
 impl Client {
     /// The agent that runs on a data folder. Its token is shown to nobody else: addresses of a process that does not hold the folder
-    /// any more are a stranger's.
+    /// any more are a stranger's, and so are those in a folder that others may write, or on another machine.
     ///
     /// # Errors
     /// [`FindError`]
@@ -98,7 +115,10 @@ impl Client {
         if !data_folder::is_held_by(folder, addresses.pid).map_err(hidden)? {
             return Err(not_running());
         }
-        Ok(Self { token: read_token(folder)?, addresses })
+        if !addresses.listen.ip().is_loopback() {
+            return Err(FindError::Elsewhere { folder: folder.to_owned(), listen: addresses.listen });
+        }
+        Ok(Self { token: read_token(folder)?, addresses, prompt: PROMPT })
     }
 
     /// Looks at something.
@@ -141,7 +161,8 @@ impl Client {
         self.ask(Method::POST, path, None::<&()>).await
     }
 
-    /// Waits for two minutes at most. Whether what was asked for happened is not known where the agent was lost.
+    /// Waits for two minutes at most, and for ten seconds to hear the first of what only looks. Whether what was asked for happened is
+    /// not known where the agent was lost.
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -157,12 +178,9 @@ impl Client {
             }
             // An answer without a body is `null`: `()`.
             let text: &[u8] = if body.is_empty() { b"null" } else { &body };
-            serde_json::from_slice(text).map_err(|error| self.lost(error))
+            serde_json::from_slice(text).map_err(|error| self.misunderstood(&error))
         };
-        match timeout(PATIENCE, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.lost(format!("nothing came within {} s", PATIENCE.as_secs()))),
-        }
+        self.within(PATIENCE, exchange).await
     }
 
     /// Watches what changes.
@@ -197,7 +215,10 @@ impl Client {
         body: Option<&impl Serialize>,
         accept: &str,
     ) -> Result<hyper::Response<Incoming>, AskError> {
-        let stream = TcpStream::connect(self.addresses.listen).await.map_err(|error| self.lost(error))?;
+        // Trials and starts call servers, a stop waits for them, and unlocking is slow on purpose.
+        let patience = if method == Method::GET { self.prompt } else { PATIENCE };
+        let connecting = async { TcpStream::connect(self.addresses.listen).await.map_err(|error| self.lost(error)) };
+        let stream = self.within(self.prompt, connecting).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.lost(error))?;
         // Ends with the answer; its errors come out of that.
@@ -216,7 +237,15 @@ impl Client {
             None => Bytes::new(),
         };
         let request = request.body(Full::new(body)).map_err(|error| self.lost(error))?;
-        sender.send_request(request).await.map_err(|error| self.lost(error))
+        let hearing = async { sender.send_request(request).await.map_err(|error| self.lost(error)) };
+        self.within(patience, hearing).await
+    }
+
+    async fn within<T>(&self, time: Duration, work: impl Future<Output = Result<T, AskError>>) -> Result<T, AskError> {
+        match timeout(time, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.lost(format!("nothing came within {} s", time.as_secs()))),
+        }
     }
 
     async fn whole(&self, answer: hyper::Response<Incoming>) -> Result<Bytes, AskError> {
@@ -229,6 +258,17 @@ impl Client {
         match serde_json::from_value(body.clone()) {
             Ok(failure) => AskError::Refused { status, failure, body },
             Err(_) => self.lost(format!("status {status}")),
+        }
+    }
+
+    /// It did answer, in words that are not ours.
+    fn misunderstood(&self, error: &serde_json::Error) -> AskError {
+        match &*self.addresses.version {
+            env!("CARGO_PKG_VERSION") => self.lost(format!("what it says makes no sense: {error}")),
+            other => self.lost(format!(
+                "what it says makes no sense here: it is adit {other}, and this is {}; start the agent anew",
+                env!("CARGO_PKG_VERSION")
+            )),
         }
     }
 
@@ -282,7 +322,13 @@ fn read_event(text: &str) -> Option<(String, Value)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -304,5 +350,54 @@ mod tests {
         data.write_addresses(&Addresses::of(&data, "127.0.0.1:9".parse().unwrap())).unwrap();
         drop(data);
         assert!(matches!(Client::find(folder.path()), Err(FindError::NotRunning { .. })));
+    }
+
+    /// A client of whoever answers at `listen`, in a folder as a running agent has it.
+    fn find(folder: &tempfile::TempDir, listen: SocketAddr) -> Result<Client, FindError> {
+        let data = data_folder::DataFolder::open(folder.path(), "tester").unwrap();
+        data.write_addresses(&Addresses::of(&data, listen)).unwrap();
+        crate::agent::token_of(&data).unwrap();
+        Client::find(folder.path())
+    }
+
+    #[test]
+    fn the_token_stays_on_this_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        for listen in ["192.0.2.1:7070", "[2001:db8::1]:7070", "0.0.0.0:7070"] {
+            let told = find(&folder, listen.parse().unwrap()).unwrap_err().to_string();
+            assert!(told.contains(listen) && told.contains("not on this machine"), "{told}");
+        }
+        for listen in ["127.0.0.1:7070", "[::1]:7070"] {
+            find(&folder, listen.parse().unwrap()).unwrap();
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let told = Client::find(folder.path()).unwrap_err().to_string();
+        assert!(told.contains("others may write"), "{told}");
+    }
+
+    async fn hear_head(stream: &mut TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_hangs_is_told_soon_unless_it_may_take_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let found = find(&folder, hanging.local_addr().unwrap()).unwrap();
+        let client = Arc::new(Client { prompt: Duration::from_millis(100), ..found });
+        let asking = client.clone();
+        let trial = tokio::spawn(async move { asking.order::<Value>("/tunnels/tun_a/test").await });
+        let (mut trying, _) = hanging.accept().await.unwrap();
+        hear_head(&mut trying).await;
+        let told = client.get::<Value>("/tunnels").await.unwrap_err().to_string();
+        assert!(told.contains("nothing came within"), "{told}");
+        let told = client.events().await.unwrap_err().to_string();
+        assert!(told.contains("nothing came within"), "{told}");
+        // The trial was asked for before, and goes on.
+        trying.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntrue").await.unwrap();
+        assert_eq!(trial.await.unwrap().unwrap(), json!(true));
     }
 }

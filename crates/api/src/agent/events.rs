@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use adit_agent::agent::Board;
 use adit_core::RecordId;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::response::sse::Event;
 use futures_util::stream::unfold;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -20,20 +22,40 @@ use super::hosts::UnknownHost;
 use super::running::TunnelState;
 use super::sessions::SessionState;
 use crate::events::{LOOK_INTERVAL, SETTLE, answer};
+use crate::failure::Refusal;
+
+/// Streams at a time: a page or two, and one of each command that waits for its tunnel, of which a script may run a hundred at once.
+/// They are half of the door's connections, so that whoever asks for a moment, as `stop` does, always finds one of the others.
+const STREAMS: usize = 128;
+
+/// The places of event streams. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS)))
+    }
+}
 
 /// Changes as they happen: events `tunnels` (as `GET /tunnels/status`, also each second while bytes move), `sessions` (by id, those
 /// that somebody connected) and `hosts` (as `GET /hosts/unknown`). All come at the beginning too.
 #[utoipa::path(
     get, path = "/events", tag = "tunnels", responses((status = 200, body = String, content_type = "text/event-stream"))
 )]
-pub(super) async fn stream(State(Door { agent, stopping }): State<Door>) -> Response {
+pub(super) async fn stream(State(Door { agent, stopping, streams }): State<Door>) -> Result<Response, Refusal> {
+    let place = streams.0.try_acquire_owned().map_err(|_| {
+        let told = format!("there are {STREAMS} event streams already; try again when one of them has ended");
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, told, "TOO_MANY_STREAMS")
+    })?;
     let mut pace = interval(LOOK_INTERVAL);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watch = Watch { board: agent.board(), pace, stopping, told: Told::default(), waiting: VecDeque::new() };
-    answer(unfold(watch, async |mut watch| {
+    let watch =
+        Watch { board: agent.board(), pace, stopping, told: Told::default(), waiting: VecDeque::new(), _place: place };
+    Ok(answer(unfold(watch, async |mut watch| {
         let event = watch.next().await?;
         Some((Ok::<_, Infallible>(event), watch))
-    }))
+    })))
 }
 
 /// One page that watches.
@@ -44,6 +66,8 @@ struct Watch {
     told: Told,
     /// What was found and not yet taken.
     waiting: VecDeque<Event>,
+    /// Free again when nobody watches any more.
+    _place: OwnedSemaphorePermit,
 }
 
 /// What a page knows, without the times that go on by themselves.

@@ -55,11 +55,18 @@ impl Addresses {
 /// There is no token to be used.
 #[derive(Debug, Error)]
 pub enum TokenError {
-    /// The file cannot be read or written.
-    #[error("cannot {action} the agent's token {path}; run this as the user that runs the agent")]
-    File {
-        /// What was tried.
-        action: &'static str,
+    /// The file cannot be read.
+    #[error("cannot read the agent's token {path}; run this as the user that runs the agent")]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no token yet, and none can be written.
+    #[error("cannot write the agent's token {path}")]
+    Unwritten {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -93,13 +100,18 @@ pub enum TokenError {
 /// # Errors
 /// [`TokenError`]
 pub fn token_of(folder: &DataFolder) -> Result<(AccessToken, bool), TokenError> {
+    // Looked for first: one that is there needs nothing written, which a full disk would refuse.
+    match read_token(folder.path()) {
+        Err(TokenError::Unread { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        outcome => return outcome.map(|token| (token, false)),
+    }
     let path = folder.path().join(TOKEN);
     let mut random = Zeroizing::new([0; RANDOM]);
     rand::fill(&mut *random).map_err(|_| TokenError::NoRandomness)?;
     let mut text: Zeroizing<String> = Zeroizing::new(random.iter().map(|byte| format!("{byte:02x}")).collect());
     text.push('\n');
     let made = data_folder::write_once(&path, text.as_bytes());
-    let made = made.map_err(|source| TokenError::File { action: "write", path, source })?;
+    let made = made.map_err(|source| TokenError::Unwritten { path, source })?;
     Ok((read_token(folder.path())?, made))
 }
 
@@ -115,7 +127,7 @@ pub(super) fn read_token(folder: &Path) -> Result<AccessToken, TokenError> {
     match read {
         Ok(mode) if mode & 0o077 != 0 => Err(TokenError::Open { path }),
         Ok(_) => AccessToken::from_text(text.trim_end()).map_err(|source| TokenError::Bad { path, source }),
-        Err(source) => Err(TokenError::File { action: "read", path, source }),
+        Err(source) => Err(TokenError::Unread { path, source }),
     }
 }
 
@@ -136,6 +148,20 @@ mod tests {
         assert_eq!(text.trim_end().len(), 2 * RANDOM);
         assert!(!token_of(&data).unwrap().1);
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn a_token_that_is_there_needs_no_room_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(folder.path(), "tester").unwrap();
+        // Nothing can be written beside it: a folder has the draft's place.
+        let in_the_way = folder.path().join(format!("{TOKEN}.{}", std::process::id()));
+        fs::create_dir(&in_the_way).unwrap();
+        assert!(matches!(token_of(&data), Err(TokenError::Unwritten { .. })));
+        fs::remove_dir(&in_the_way).unwrap();
+        token_of(&data).unwrap();
+        fs::create_dir(&in_the_way).unwrap();
+        assert!(!token_of(&data).unwrap().1);
     }
 
     #[test]

@@ -18,15 +18,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::client;
 
-/// A browser opens six connections to a host, and several people may sit behind one address.
-const PER_SOURCE: usize = 64;
+/// How many connections there may be at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    per_source: usize,
+    total: usize,
+}
 
-/// Some hundred people with a page open. Their event streams and these connections together stay a small part of the descriptors.
-const TOTAL: usize = 1_024;
+/// Where people come from everywhere.
+pub(super) const FOR_PEOPLE: Room = Room {
+    // A browser opens six connections to a host, and several people may sit behind one address.
+    per_source: 64,
+    // Some hundred people with a page open. Their event streams and these connections together stay a small part of the descriptors.
+    total: 1_024,
+};
+
+/// Where only programs of this machine come. They are one source, so there are no shares: what goes on for long among them is bounded
+/// by what answers it.
+pub(super) const FOR_PROGRAMS: Room = Room { per_source: OF_PROGRAMS, total: OF_PROGRAMS };
+
+/// A script that runs a hundred commands at once has two connections of each. The usual limit of descriptors is 1,024, and tunnels
+/// are to have most of them.
+const OF_PROGRAMS: usize = 256;
 
 /// The places there are. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
+    room: Room,
     table: Arc<Mutex<Table>>,
     proxies: Arc<Networks>,
 }
@@ -90,15 +108,15 @@ enum State {
 }
 
 impl Places {
-    pub(super) fn new(proxies: Networks) -> Self {
-        Self { table: Arc::default(), proxies: Arc::new(proxies) }
+    pub(super) fn new(room: Room, proxies: Networks) -> Self {
+        Self { room, table: Arc::default(), proxies: Arc::new(proxies) }
     }
 
     /// A place for a peer of this address; `None` where all that could be taken from somebody is at work.
     pub(super) fn take(&self, peer: IpAddr) -> Option<Place> {
         let taken = CancellationToken::new();
         let holder = if self.proxies.contain(peer) { Holder::Proxy } else { Holder::Client(Source::from(peer)) };
-        let id = self.lock().take(holder, taken.clone())?;
+        let id = self.lock().take(self.room, holder, taken.clone())?;
         Some(Place { places: self.clone(), id, taken })
     }
 
@@ -113,7 +131,7 @@ impl Place {
         let client = client::client(peer, head, &self.places.proxies).ip();
         // Whom a proxy does not tell apart is the proxy.
         if self.places.proxies.contain(peer.ip()) && !self.places.proxies.contain(client) {
-            self.places.lock().lend(self.id, Source::from(client));
+            self.places.lock().lend(self.places.room, self.id, Source::from(client));
         }
     }
 
@@ -144,12 +162,12 @@ impl Drop for AtWork {
 }
 
 impl Table {
-    fn take(&mut self, holder: Holder, taken: CancellationToken) -> Option<u64> {
+    fn take(&mut self, room: Room, holder: Holder, taken: CancellationToken) -> Option<u64> {
         if let Some(source) = holder.source()
-            && self.of(source) >= PER_SOURCE
+            && self.of(source) >= room.per_source
         {
             self.evict(|held| held.holder.source() == Some(source))?;
-        } else if self.held.len() >= TOTAL {
+        } else if self.held.len() >= room.total {
             self.evict(|held| held.holder.source().is_some())?;
         }
         let id = self.next();
@@ -158,8 +176,8 @@ impl Table {
     }
 
     /// A proxy's place is this source's until something is answered there. Whoever has too many by that loses one.
-    fn lend(&mut self, id: u64, source: Source) {
-        if self.of(source) >= PER_SOURCE {
+    fn lend(&mut self, room: Room, id: u64, source: Source) {
+        if self.of(source) >= room.per_source {
             // Where all of them are at work this one is too many for a moment only: it is the first to be taken.
             self.evict(|held| held.holder.source() == Some(source));
         }
@@ -212,12 +230,15 @@ mod tests {
 
     use super::*;
 
+    const PER_SOURCE: usize = FOR_PEOPLE.per_source;
+    const TOTAL: usize = FOR_PEOPLE.total;
+
     fn peer(number: usize) -> IpAddr {
         format!("10.{}.{}.1", number / 256, number % 256).parse().unwrap()
     }
 
     fn places() -> Places {
-        Places::new(Networks::default())
+        Places::new(FOR_PEOPLE, Networks::default())
     }
 
     fn fill(places: &Places, count: usize, source: impl Fn(usize) -> usize) -> Vec<Place> {
@@ -255,6 +276,16 @@ mod tests {
     }
 
     #[test]
+    fn programs_of_one_machine_have_all_of_the_room() {
+        let places = Places::new(FOR_PROGRAMS, Networks::default());
+        let held = fill(&places, OF_PROGRAMS, |_| 1);
+        let work: Vec<_> = held[1..].iter().map(Place::at_work).collect();
+        let newcomer = places.take(peer(1)).unwrap();
+        assert_eq!(lost(&held), [0], "the one that asked nothing");
+        drop((work, newcomer));
+    }
+
+    #[test]
     fn when_there_is_no_room_whoever_holds_the_most_makes_some() {
         let places = places();
         let one = places.take(peer(9_000)).unwrap();
@@ -269,7 +300,7 @@ mod tests {
     fn a_proxy_of_ours_has_no_share_and_keeps_what_it_holds() {
         let typed = serde_json::json!({"web_trusted_proxies": "10.0.7.1"});
         let config = serde_json::from_value::<RawConfig>(typed).unwrap().check().unwrap();
-        let places = Places::new(config.web_trusted_proxies);
+        let places = Places::new(FOR_PEOPLE, config.web_trusted_proxies);
         let through = fill(&places, 900, |_| 7);
         let held = fill(&places, TOTAL - 900, |number| number);
         let newcomer = places.take(peer(7)).unwrap();
@@ -286,7 +317,7 @@ mod tests {
     fn a_body_that_is_awaited_behind_a_proxy_is_its_senders() {
         let typed = serde_json::json!({"web_trusted_proxies": "10.0.7.1"});
         let config = serde_json::from_value::<RawConfig>(typed).unwrap().check().unwrap();
-        let places = Places::new(config.web_trusted_proxies);
+        let places = Places::new(FOR_PEOPLE, config.web_trusted_proxies);
         let proxy = SocketAddr::new(peer(7), 4_000);
         let direct = places.take(peer(2)).unwrap();
         let held = fill(&places, TOTAL - 1, |_| 7);

@@ -8,6 +8,7 @@
 //! | `refusals` | what may not be saved |
 //! | `profiles` | secrets that go in and never come out |
 //! | `running` | tunnels that start and stop without a server that answers |
+//! | `streams` | event streams in numbers |
 //! | `import` | records from an ssh_config |
 //! | `live` | tunnels and sessions with a server that does: a jump host |
 
@@ -19,6 +20,7 @@ mod profiles;
 mod records;
 mod refusals;
 mod running;
+mod streams;
 
 #[test]
 fn the_committed_document_is_that_of_the_routes() {

@@ -57,6 +57,11 @@ impl Stream {
         }
     }
 
+    /// Whether it was not refused; asked once, before its events.
+    pub(crate) async fn is_begun(&mut self) -> bool {
+        self.line().await.is_some_and(|status| status.contains(" 200 "))
+    }
+
     /// Skips what a page would hear meanwhile.
     pub(crate) async fn wait_for(&mut self, name: &str) -> Value {
         loop {
@@ -217,13 +222,6 @@ async fn a_session_has_eight_streams_and_a_closed_one_makes_room() {
     begun(&other).await;
     streams.pop();
     // The server sees the end of a connection when it next looks.
-    let opened = async {
-        loop {
-            let mut stream = Stream::open(&alice).await;
-            if stream.line().await.is_some_and(|status| status.contains(" 200 ")) {
-                return;
-            }
-        }
-    };
+    let opened = async { while !Stream::open(&alice).await.is_begun().await {} };
     timeout(PATIENCE, opened).await.expect("a place becomes free");
 }
