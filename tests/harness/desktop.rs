@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::Running;
+use crate::process::{Running, finish};
 use crate::tools::require;
 use crate::wait::eventually;
 
@@ -22,9 +22,11 @@ const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus C
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
+  <listen>unix:path=BUS_SOCKET</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
     <allow own="*"/>
   </policy>
 </busconfig>
@@ -41,12 +43,12 @@ pub struct Desktop {
 impl Desktop {
     /// Starts one whose person has logged in, so that its keyring is open; `None` where `ADIT_E2E_SKIP` excuses one of its programs.
     pub fn start() -> Option<Desktop> {
-        let (bus, _) = (require("dbus-daemon")?, require("gnome-keyring-daemon")?);
+        let (bus, _, _) = (require("dbus-daemon")?, require("dbus-send")?, require("gnome-keyring-daemon")?);
         let folder = tempfile::tempdir().unwrap();
         let (socket, configuration) = (folder.path().join("bus"), folder.path().join("bus.conf"));
-        fs::write(&configuration, BUS).unwrap();
+        fs::write(&configuration, BUS.replace("BUS_SOCKET", socket.to_str().unwrap())).unwrap();
         let mut command = Command::new(bus);
-        command.args(["--nofork", "--nopidfile", &format!("--address=unix:path={}", socket.display())]);
+        command.args(["--nofork", "--nopidfile"]);
         let bus = Running::spawn(command.arg(format!("--config-file={}", configuration.display())));
         eventually(START, "the bus is there", || socket.exists());
         let mut desktop = Desktop { keyring: None, _bus: bus, folder };
@@ -91,6 +93,14 @@ impl Desktop {
         running.type_in(PASSWORD.as_bytes());
         running.close_stdin();
         self.keyring = Some(running);
+        eventually(START, "the keyring is on the bus", || self.is_on_bus("org.freedesktop.secrets"));
+    }
+
+    fn is_on_bus(&self, name: &str) -> bool {
+        let mut command = Command::new("dbus-send");
+        command.args(["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/"]);
+        command.args(["org.freedesktop.DBus.NameHasOwner", &format!("string:{name}")]).envs(self.environment());
+        finish(&mut command, START).stdout.contains("boolean true")
     }
 
     /// Everything that its keyring has written, which is to hold no secret of ours in the clear.
