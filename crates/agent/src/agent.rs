@@ -96,9 +96,15 @@ impl Agent {
         let (supervisor, board) = Supervisor::new(means, records, taken);
         let task = AbortOnDropHandle::new(tokio::spawn(supervisor.run()));
         let agent = Agent { store, vault, desk, places, orders: orders.clone(), board, journal };
+        let keyring_was_shut = agent.keyring_is_shut().await;
         agent.start_all().await;
         let watched = agent.clone();
-        let watch = tokio::spawn(async move { tokio::join!(watch_network(&watched), watched.await_keyring()) });
+        let keyring = async move |agent: &Agent| {
+            if keyring_was_shut {
+                agent.await_keyring().await
+            }
+        };
+        let watch = tokio::spawn(async move { tokio::join!(watch_network(&watched), keyring(&watched)) });
         Ok((agent, AgentTask { orders, task, _watch: AbortOnDropHandle::new(watch) }))
     }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use adit_core::RecordId;
 use thiserror::Error;
@@ -37,10 +38,21 @@ pub struct Vault {
 struct Inner {
     folder: Folder,
     keyring: Option<Arc<dyn Keyring>>,
-    /// The key of a vault that somebody has unlocked: by a passphrase, or through the keyring. Held while the file is read and written,
-    /// on a thread that may wait; never while anything is awaited elsewhere.
-    unlocked: Mutex<Option<Key>>,
+    /// Held while the file is read and written, on a thread that may wait; never while anything is awaited elsewhere.
+    known: Mutex<Known>,
 }
+
+/// What this process knows beside the files.
+#[derive(Default)]
+struct Known {
+    /// The key of a vault that somebody has unlocked, by a passphrase or through the keyring, and the lock it opens.
+    key: Option<(Lock, Key)>,
+    /// When the keyring said nothing.
+    silent_since: Option<Instant>,
+}
+
+/// For how long a keyring that hangs is not asked again: others would queue behind each of its time-outs.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Where the key of a vault is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +65,8 @@ pub enum KeyPlace {
     Keyring,
 }
 
-/// Where the key of a vault is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the key of a vault is to be. `Debug` does not show a passphrase.
+#[derive(Clone, PartialEq, Eq)]
 pub enum NewKeyPlace {
     /// See [`KeyPlace::File`].
     File,
@@ -62,6 +74,16 @@ pub enum NewKeyPlace {
     Passphrase(Zeroizing<String>),
     /// See [`KeyPlace::Keyring`].
     Keyring,
+}
+
+impl std::fmt::Debug for NewKeyPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::File => "File",
+            Self::Passphrase(_) => "Passphrase(…)",
+            Self::Keyring => "Keyring",
+        })
+    }
 }
 
 /// Secrets cannot be read or written. None of them was changed.
@@ -138,7 +160,7 @@ impl Vault {
     }
 
     fn new(folder: &Path, keyring: Option<Arc<dyn Keyring>>) -> Self {
-        Self { inner: Arc::new(Inner { folder: Folder::new(folder), keyring, unlocked: Mutex::new(None) }) }
+        Self { inner: Arc::new(Inner { folder: Folder::new(folder), keyring, known: Mutex::default() }) }
     }
 
     /// Where its key is; `None` where nothing was ever kept.
@@ -159,6 +181,8 @@ impl Vault {
             match open.key_of(&lock) {
                 Ok(_) => Ok(false),
                 Err(error) if error.is_locked() => Ok(true),
+                // Nobody can unlock it. Who needs a secret hears so; all others can do without.
+                Err(VaultError::LostByKeyring(_)) => Ok(false),
                 Err(error) => Err(error),
             }
         })
@@ -183,7 +207,7 @@ impl Vault {
                     let key = Key::derive(&passphrase.ok_or(VaultError::PassphraseMissing)?, &salt)?;
                     let wrong = |_| VaultError::WrongPassphrase(open.folder.vault().to_owned());
                     sealed.open(&key).map_err(wrong)?;
-                    *open.unlocked = Some(key);
+                    open.known.key = Some((Lock::Passphrase(salt), key));
                     Ok(())
                 }
             }
@@ -211,8 +235,14 @@ impl Vault {
                 }
                 NewKeyPlace::Keyring => open.new_key_in_keyring().map_err(VaultError::NoKeyring)?,
             };
-            open.write(key, &lock, &secrets)?;
-            open.forget_key(before, &lock);
+            if let Err(error) = open.write(key, &lock, &secrets) {
+                open.forget_in_keyring(Some(lock));
+                return Err(error);
+            }
+            if lock != Lock::KeyFile {
+                open.folder.remove_key();
+            }
+            open.forget_in_keyring(before);
             Ok(())
         })
         .await
@@ -251,7 +281,11 @@ impl Vault {
             let (key, lock) = match open.lock()? {
                 Some(lock @ (Lock::Passphrase(_) | Lock::Keyring(_))) => (open.key_of(&lock)?, lock),
                 Some(Lock::KeyFile) => (open.folder.own_key()?, Lock::KeyFile),
-                None => open.first_key()?,
+                None => {
+                    let (key, lock) = open.first_key()?;
+                    let written = open.write(key, &lock, &secrets);
+                    return written.inspect_err(|_| open.forget_in_keyring(Some(lock)));
+                }
             };
             open.write(key, &lock, &secrets)
         })
@@ -267,9 +301,9 @@ impl Vault {
         let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || {
             // A panic under it left the files as they were, and the key is whole or not there.
-            let mut unlocked = inner.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = inner.known.lock().unwrap_or_else(PoisonError::into_inner);
             let keyring = inner.keyring.as_deref();
-            work(&mut Open { folder: &inner.folder, keyring, runtime, unlocked: &mut unlocked })
+            work(&mut Open { folder: &inner.folder, keyring, runtime, known: &mut known })
         });
         done.await.unwrap_or(Err(VaultError::Provider))
     }
@@ -281,7 +315,7 @@ struct Open<'a> {
     keyring: Option<&'a dyn Keyring>,
     /// Asks the keyring, while this thread waits.
     runtime: Handle,
-    unlocked: &'a mut Option<Key>,
+    known: &'a mut Known,
 }
 
 impl Open<'_> {
@@ -297,26 +331,34 @@ impl Open<'_> {
     }
 
     fn key_of(&mut self, lock: &Lock) -> Result<Key, VaultError> {
-        match (lock, &self.unlocked) {
-            (Lock::KeyFile, _) => self.folder.key(),
-            (Lock::Passphrase(_) | Lock::Keyring(_), Some(key)) => Ok(key.clone()),
-            (Lock::Passphrase(_), None) => Err(VaultError::Locked),
-            (Lock::Keyring(name), None) => {
+        if let Some((opened, key)) = &self.known.key
+            && opened == lock
+        {
+            return Ok(key.clone());
+        }
+        match lock {
+            Lock::KeyFile => self.folder.key(),
+            Lock::Passphrase(_) => Err(VaultError::Locked),
+            Lock::Keyring(name) => {
                 let key = self.ask_keyring(*name).map_err(VaultError::KeyringShut)?;
                 let key = key.ok_or_else(|| VaultError::LostByKeyring(self.folder.vault().to_owned()))?;
-                *self.unlocked = Some(key.clone());
+                self.known.key = Some((lock.clone(), key.clone()));
                 Ok(key)
             }
         }
     }
 
-    fn ask_keyring(&self, name: KeyName) -> Result<Option<Key>, KeyringError> {
-        let found = self.runtime.block_on(self.keyring.ok_or(KeyringError::Absent)?.find(name))?;
-        Ok(found.and_then(|bytes| Key::from_bytes(&bytes)))
+    fn ask_keyring(&mut self, name: KeyName) -> Result<Option<Key>, KeyringError> {
+        if self.known.silent_since.is_some_and(|since| since.elapsed() < SILENCE) {
+            return Err(KeyringError::Silent);
+        }
+        let found = self.runtime.block_on(self.keyring.ok_or(KeyringError::Absent)?.find(name));
+        self.known.silent_since = (found == Err(KeyringError::Silent)).then(Instant::now);
+        Ok(found?.and_then(|bytes| Key::from_bytes(&bytes)))
     }
 
     /// A key that the keyring has and gives back.
-    fn new_key_in_keyring(&self) -> Result<(Key, Lock), KeyringError> {
+    fn new_key_in_keyring(&mut self) -> Result<(Key, Lock), KeyringError> {
         let keyring = self.keyring.ok_or(KeyringError::Absent)?;
         let no_randomness = |error: VaultError| KeyringError::Failed(error.to_string());
         let (key, name) = (Key::generate().map_err(no_randomness)?, KeyName(seal::random().map_err(no_randomness)?));
@@ -328,7 +370,7 @@ impl Open<'_> {
     }
 
     /// For the first secret of all.
-    fn first_key(&self) -> Result<(Key, Lock), VaultError> {
+    fn first_key(&mut self) -> Result<(Key, Lock), VaultError> {
         match self.new_key_in_keyring() {
             Ok(kept) => Ok(kept),
             Err(why) => {
@@ -343,19 +385,16 @@ impl Open<'_> {
     /// Puts a vault in the place of the old one, whole or not at all. This process can go on using it.
     fn write(&mut self, key: Key, lock: &Lock, secrets: &Secrets) -> Result<(), VaultError> {
         self.folder.write(&key, lock, secrets)?;
-        *self.unlocked = match lock {
+        self.known.key = match lock {
             Lock::KeyFile => None,
-            Lock::Passphrase(_) | Lock::Keyring(_) => Some(key),
+            Lock::Passphrase(_) | Lock::Keyring(_) => Some((lock.clone(), key)),
         };
         Ok(())
     }
 
-    /// A key that the vault does not need any more; one that stays behind opens nothing.
-    fn forget_key(&self, before: Option<Lock>, now: &Lock) {
-        if *now != Lock::KeyFile {
-            self.folder.remove_key();
-        }
-        if let (Some(Lock::Keyring(name)), Some(keyring)) = (before, self.keyring)
+    /// A key that no vault needs; one that stays behind opens nothing.
+    fn forget_in_keyring(&self, lock: Option<Lock>) {
+        if let (Some(Lock::Keyring(name)), Some(keyring)) = (lock, self.keyring)
             && let Err(error) = self.runtime.block_on(keyring.forget(name))
         {
             tracing::warn!(%error, "the keyring still has a key that is not used any more");

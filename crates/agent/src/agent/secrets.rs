@@ -80,18 +80,20 @@ impl Agent {
     /// Waits for a keyring that is locked or not there yet: an agent may start before its person logs in to the desktop. Then starts
     /// what could not start without.
     pub(super) async fn await_keyring(&self) {
-        if !matches!(self.vault.key_place().await, Ok(Some(KeyPlace::Keyring))) {
-            return;
-        }
-        let mut was_locked = false;
-        while self.vault.is_locked().await.unwrap_or(false) {
-            was_locked = true;
+        loop {
+            // By then, whatever needed it and began before has failed.
             tokio::time::sleep(KEYRING_PACE).await;
+            if !self.keyring_is_shut().await {
+                break;
+            }
         }
-        if was_locked {
-            tracing::info!("the desktop's keyring is open");
-            self.start_some(Which::Failed).await;
-        }
+        tracing::info!("the desktop's keyring is open");
+        self.start_some(Which::Failed).await;
+    }
+
+    pub(super) async fn keyring_is_shut(&self) -> bool {
+        matches!(self.vault.key_place().await, Ok(Some(KeyPlace::Keyring)))
+            && self.vault.is_locked().await.unwrap_or(false)
     }
 
     /// Of a profile that is gone. What cannot be removed now does no harm: nothing names it any more.

@@ -18,8 +18,8 @@ use crate::dial::Later;
 /// A keyring is a program of this machine. One that says nothing for so long is taken for absent, as with D-Bus' own calls (25 s) but
 /// sooner: a tunnel waits for it.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// How long a person may take to type the keyring's password.
-const PERSON_TIME: Duration = Duration::from_secs(120);
+/// How long a person may take to type the keyring's password: shorter than whoever asked for it waits.
+const PERSON_TIME: Duration = Duration::from_secs(100);
 
 /// Names the key of one vault in a keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub enum KeyringError {
     /// None runs for this person at this moment, or it has no place for keys.
     #[error("none is there")]
     Absent,
+    /// It runs and says nothing.
+    #[error("it does not answer")]
+    Silent,
     /// It runs and fails.
     #[error("{0}")]
     Failed(String),
@@ -47,7 +50,7 @@ pub trait Keyring: Send + Sync {
     fn keep<'a>(&'a self, name: KeyName, key: &'a [u8]) -> Later<'a, Result<(), KeyringError>>;
     /// Forgets the key of this name, if there is one.
     fn forget(&self, name: KeyName) -> Later<'_, Result<(), KeyringError>>;
-    /// Lets the keyring ask the person for its password, where it is locked; two minutes at most.
+    /// Lets the keyring ask the person for its password, where it is locked; less than two minutes.
     fn unlock(&self) -> Later<'_, Result<(), KeyringError>>;
 }
 
@@ -93,10 +96,14 @@ impl Keyring for DesktopKeyring {
     }
 
     fn unlock(&self) -> Later<'_, Result<(), KeyringError>> {
-        Box::pin(within(PERSON_TIME, async move {
-            let service = connect().await?;
-            service.get_default_collection().await?.unlock().await
-        }))
+        Box::pin(async move {
+            let asked = within(PERSON_TIME, async move {
+                let service = connect().await?;
+                service.get_default_collection().await?.unlock().await
+            });
+            // A question that nobody answers leaves it as it was.
+            asked.await.map_err(|error| if error == KeyringError::Silent { KeyringError::Locked } else { error })
+        })
     }
 }
 
@@ -126,7 +133,8 @@ fn attributes(name: &str) -> HashMap<&str, &str> {
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, KeyringError> {
-    timeout(time, work).await.unwrap_or(Err(Error::Unavailable)).map_err(|error| match error {
+    let Ok(answer) = timeout(time, work).await else { return Err(KeyringError::Silent) };
+    answer.map_err(|error| match error {
         Error::Locked | Error::Prompt | Error::PromptDisconnected => KeyringError::Locked,
         // `NoResult`: there is no default collection. What the bus refuses tells of a keyring that cannot be reached or started.
         Error::Unavailable | Error::NoResult | Error::Zbus(_) | Error::ZbusFdo(_) => {

@@ -155,6 +155,7 @@ async fn many_at_once_lose_nothing() {
 struct FakeKeyring {
     keys: Mutex<BTreeMap<[u8; 16], Vec<u8>>>,
     is_locked: AtomicBool,
+    is_silent: AtomicBool,
     /// Somebody is there who opens it when it asks.
     has_person: bool,
     asked: AtomicUsize,
@@ -163,6 +164,9 @@ struct FakeKeyring {
 impl FakeKeyring {
     fn answer<T>(&self, answer: impl FnOnce(&mut BTreeMap<[u8; 16], Vec<u8>>) -> T) -> Result<T, KeyringError> {
         self.asked.fetch_add(1, Relaxed);
+        if self.is_silent.load(Relaxed) {
+            return Err(KeyringError::Silent);
+        }
         if self.is_locked.load(Relaxed) {
             return Err(KeyringError::Locked);
         }
@@ -266,7 +270,8 @@ async fn a_key_that_the_keyring_lost_is_told_and_no_other_takes_its_place() {
     let (folder, _vault, keyring) = vault_in_keyring(FakeKeyring::default()).await;
     keyring.keys.lock().unwrap().clear();
     let again = Vault::with_keyring(&folder.path().join("data"), keyring.clone());
-    assert!(matches!(again.is_locked().await, Err(VaultError::LostByKeyring(_))));
+    assert!(!again.is_locked().await.unwrap(), "nobody could unlock it");
+    assert!(matches!(password(&again).await, Err(SecretError::Failed(why)) if why.contains("has lost the key")));
     let refused = again.set(&profile("prof_2"), SecretKind::Password, text("new")).await.unwrap_err();
     assert!(matches!(refused, VaultError::LostByKeyring(_)), "{refused}");
     assert!(keyring.keys.lock().unwrap().is_empty());
@@ -284,4 +289,42 @@ async fn a_key_moves_from_place_to_place_and_is_left_in_none() {
         let kept = keyring.keys.lock().unwrap().len();
         assert_eq!(kept, usize::from(place == NewKeyPlace::Keyring), "{place:?}");
     }
+}
+
+#[tokio::test]
+async fn another_vault_in_its_place_is_opened_with_its_own_key() {
+    let (folder, vault, keyring) = vault_in_keyring(FakeKeyring::default()).await;
+    let path = folder.path().join("data/secrets.vault");
+    let first = fs::read(&path).unwrap();
+    let of_first = keyring.keys.lock().unwrap().clone();
+    vault.move_key(NewKeyPlace::Keyring).await.unwrap();
+    // Somebody puts both back from a copy.
+    fs::write(&path, first).unwrap();
+    keyring.keys.lock().unwrap().extend(of_first);
+    assert_eq!(password(&vault).await.unwrap().unwrap().as_str(), "open sesame");
+}
+
+#[tokio::test]
+async fn a_vault_that_cannot_be_written_leaves_no_key_behind() {
+    let (folder, vault, keyring) = vault_in_keyring(FakeKeyring::default()).await;
+    let before = keyring.keys.lock().unwrap().clone();
+    // Nothing can take the vault's place, also for root.
+    fs::create_dir_all(folder.path().join("data/secrets.vault.new/in the way")).unwrap();
+    let refused = vault.move_key(NewKeyPlace::Keyring).await.unwrap_err();
+    assert!(matches!(refused, VaultError::File { .. }), "{refused}");
+    assert_eq!(*keyring.keys.lock().unwrap(), before);
+    assert_eq!(password(&vault).await.unwrap().unwrap().as_str(), "open sesame");
+}
+
+#[tokio::test]
+async fn a_keyring_that_hangs_is_not_asked_by_everybody() {
+    let (folder, _vault, keyring) = vault_in_keyring(FakeKeyring::default()).await;
+    keyring.is_silent.store(true, Relaxed);
+    let again = Vault::with_keyring(&folder.path().join("data"), keyring.clone());
+    let asked = keyring.asked.load(Relaxed);
+    for _ in 0..10 {
+        assert!(again.is_locked().await.unwrap());
+    }
+    assert_eq!(keyring.asked.load(Relaxed), asked + 1);
+    assert_eq!(format!("{:?}", NewKeyPlace::Passphrase(text("secret"))), "Passphrase(…)");
 }
