@@ -13,8 +13,14 @@ use crate::terminal::Terminal;
 /// Longer than any password a person keeps; what follows in a longer file would be cut off, so it is refused.
 const LONGEST: u64 = 4096;
 
-/// The first line of a file, or of standard input (`-`).
-pub(crate) fn read(file: &Path) -> Result<Zeroizing<String>, Failure> {
+/// The first line of a file, or of standard input (`-`). Whoever waits for it can be ended meanwhile.
+pub(crate) async fn read(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    let file = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || first_line(&file));
+    read.await.map_err(|error| Failure::Runtime(io::Error::other(error)))?
+}
+
+fn first_line(file: &Path) -> Result<Zeroizing<String>, Failure> {
     let mut text = Zeroizing::new(String::new());
     let read = match file == Path::new("-") {
         true => io::stdin().take(LONGEST + 1).read_to_string(&mut text),
@@ -38,7 +44,7 @@ pub(crate) async fn read_or_ask(
     terminal: &Terminal,
 ) -> Result<Zeroizing<String>, Failure> {
     match file {
-        Some(file) => read(file),
+        Some(file) => read(file).await,
         None => ask(question, terminal).await,
     }
 }
@@ -62,11 +68,11 @@ mod tests {
         let path = folder.path().join("secret");
         for (content, secret) in [("a b\n", "a b"), ("hunter2", "hunter2"), (" x \r\nmore\n", " x ")] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(*read(&path).unwrap(), secret);
+            assert_eq!(*first_line(&path).unwrap(), secret);
         }
         for none in [String::new(), "\nlater\n".to_owned(), "x".repeat(5000)] {
             std::fs::write(&path, none).unwrap();
-            assert!(matches!(read(&path), Err(Failure::SecretFile { .. })));
+            assert!(matches!(first_line(&path), Err(Failure::SecretFile { .. })));
         }
     }
 }

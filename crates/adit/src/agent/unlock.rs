@@ -24,7 +24,7 @@ pub(super) async fn at_start(vault: &Vault, file: Option<&Path>) -> Result<bool,
         return Ok(true);
     }
     if let Some(file) = file {
-        vault.unlock(Some(secret::read(file)?)).await?;
+        vault.unlock(Some(secret::read(file).await?)).await?;
         return Ok(false);
     }
     let terminal = Terminal::default();

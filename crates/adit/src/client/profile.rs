@@ -156,7 +156,10 @@ impl Method {
         let terminal = Terminal::default();
         let method = self.chosen().or(files.password_file.as_ref().map(|_| LoginMethod::Password));
         body.set("auth_method", method.and_then(|method| serde_json::to_value(method).ok()));
-        let passphrase = files.passphrase_file.as_deref().map(secret::read).transpose()?;
+        let passphrase = match &files.passphrase_file {
+            Some(file) => Some(secret::read(file).await?),
+            None => None,
+        };
         match &self.key {
             Some(key) => {
                 let path = absolute(key)?;

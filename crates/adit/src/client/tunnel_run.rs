@@ -156,7 +156,7 @@ pub(super) async fn test(asker: &Asker, test: &Test) -> Result<(), Failure> {
         let mut events = asker.client.follow(&format!("{}/test", row.path())).await?;
         let body = loop {
             match events.next().await {
-                Some((name, data)) if name == "step" => tell_step(asker, read(data)?, &mut told),
+                Some((name, data)) if name == "step" => tell_step(asker, read(data)?, &mut told)?,
                 Some((name, data)) if name == "through" => {
                     let trial: TrialView = read(data)?;
                     return if asker.output.is_json() {
@@ -181,12 +181,13 @@ pub(super) async fn test(asker: &Asker, test: &Test) -> Result<(), Failure> {
     }
 }
 
-fn tell_step(asker: &Asker, step: StepView, told: &mut Vec<(String, String)>) {
+fn tell_step(asker: &Asker, step: StepView, told: &mut Vec<(String, String)>) -> Result<(), Failure> {
     let name = (step.hop.clone(), step.stage.to_string());
-    if !asker.output.is_json() && !told.contains(&name) {
-        println!("{}", line("✓", &step));
-        told.push(name);
+    if asker.output.is_json() || told.contains(&name) {
+        return Ok(());
     }
+    told.push(name);
+    asker.output.answer(&step, |step| line("✓", step))
 }
 
 fn read<T: DeserializeOwned>(data: serde_json::Value) -> Result<T, Failure> {

@@ -26,6 +26,8 @@ pub(crate) struct Attempts<'a> {
     /// The methods the server named last.
     takes: Vec<String>,
     tried: Vec<String>,
+    /// The server has said no to something.
+    was_refused: bool,
 }
 
 impl<'a> Attempts<'a> {
@@ -39,6 +41,7 @@ impl<'a> Attempts<'a> {
             password: None,
             takes: Vec::new(),
             tried: Vec::new(),
+            was_refused: false,
         }
     }
 
@@ -114,6 +117,7 @@ impl<'a> Attempts<'a> {
             AuthMethod::PublicKey(key) => format!("key {}", key.fingerprint()),
             other => other.name().to_owned(),
         };
+        self.was_refused |= matches!(failure.why, AuthRefusal::Refused | AuthRefusal::KeyRefused);
         let how = match &failure.why {
             AuthRefusal::Refused | AuthRefusal::KeyRefused => "refused",
             AuthRefusal::PartialSuccess => "not enough by itself",
@@ -129,10 +133,10 @@ impl<'a> Attempts<'a> {
         self.tried.push("keyboard-interactive: nobody is there to answer what it asks".to_owned());
     }
 
-    /// The connection ended within the login. Where the server ended it after it had refused something, it will do so again, and trying
-    /// on would lock the account out.
+    /// The connection ended within the login. Where the server said goodbye after it had refused something, it will do so again, and
+    /// trying on would lock the account out. An end without a word may be the network's.
     pub(crate) fn cut_off(&self, user: &str, why: LinkEnd) -> Result<CredentialError, LinkEnd> {
-        if self.tried.is_empty() || !matches!(why, LinkEnd::ByServer(_) | LinkEnd::Closed) {
+        if !self.was_refused || !matches!(why, LinkEnd::ByServer(_)) {
             return Err(why);
         }
         let (profile, tried) = (self.credentials.profile.clone(), self.tried.join(", "));
@@ -207,6 +211,24 @@ mod tests {
         let mut none = attempts(&credentials, vec![password()]);
         none.note(&refused(AuthMethod::None, &["publickey"]));
         assert!(none.next().await.is_none());
+    }
+
+    #[test]
+    fn only_a_server_that_refused_and_said_goodbye_is_not_called_again() {
+        let credentials = credentials();
+        let goodbye = || LinkEnd::ByServer("Too many authentication failures".into());
+        let after = |why: Option<AuthRefusal>, end: LinkEnd| {
+            let mut tried = attempts(&credentials, Vec::new());
+            tried.tried.push("the ssh-agent holds no such key".to_owned());
+            if let Some(why) = why {
+                tried.note(&AuthFailure { tried: AuthMethod::Password, why, methods_left: Vec::new() });
+            }
+            tried.cut_off("alice", end).is_ok()
+        };
+        assert!(after(Some(AuthRefusal::Refused), goodbye()) && after(Some(AuthRefusal::KeyRefused), goodbye()));
+        assert!(!after(None, goodbye()), "it may be going down");
+        assert!(!after(Some(AuthRefusal::PartialSuccess), goodbye()));
+        assert!(!after(Some(AuthRefusal::Refused), LinkEnd::Closed), "so does a jump whose network broke");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::task::{self, AbortHandle};
 
 use super::{Fact, Member, StrangeHost, Supervisor};
 use crate::dial::{self, DialError, DialFailure, Hop, Way};
-use crate::known_hosts::HostName;
+use crate::known_hosts::{HostKeyError, HostName};
 use crate::link::{Link, LinkEvent, LinkEvents};
 
 /// A connection, from the wish for a login to its end.
@@ -135,7 +135,9 @@ impl Supervisor {
                 match (StrangeHost::of(&error), &*error.why) {
                     (Some(stranger), _) => self.note_stranger(stranger),
                     // It is known meanwhile, and by another key or as stolen.
-                    (None, DialFailure::HostKey(_)) => self.forget_stranger(&host),
+                    (None, DialFailure::HostKey(HostKeyError::Changed(_) | HostKeyError::Revoked { .. })) => {
+                        self.forget_stranger(&host);
+                    }
                     (None, _) => {}
                 }
                 self.give_up(connection, &LoginFailure::from(&error));

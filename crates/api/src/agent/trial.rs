@@ -127,7 +127,12 @@ fn live(door: Door, id: String) -> Response {
     // A way has some stages for each of its few hops.
     let (told, events) = mpsc::unbounded_channel();
     let trial = tokio::spawn(async move {
-        let last = match go(&door, &id, |step| drop(told.send(event("step", step)))).await {
+        let outcome = tokio::select! {
+            outcome = go(&door, &id, |step| drop(told.send(event("step", step)))) => outcome,
+            // The agent ends.
+            () = door.stopping.cancelled() => return,
+        };
+        let last = match outcome {
             Ok(trial) => event("through", &trial),
             Err(denied) => event("stopped", &denied),
         };
