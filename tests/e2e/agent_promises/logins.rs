@@ -18,7 +18,7 @@ fn old_equipment_is_spoken_with_where_the_profile_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let key = generate_key(folder.path(), "login", KeyType::Rsa(2048));
     let mut serve = Command::new(python());
-    let server = Running::spawn(serve.arg(peer_script("asyncssh_old_server.py")).arg(key.with_extension("pub")));
+    let server = Running::spawn(serve.arg(peer_script("asyncssh_server.py")).arg(key.with_extension("pub")).arg("old"));
     let port: u16 = within(2 * SOON, "the server tells its port", || {
         server.stdout().strip_prefix("listening ")?.lines().next()?.parse().ok()
     });

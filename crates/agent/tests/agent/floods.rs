@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_agent::link::Traffic;
-use adit_agent::listener::Towards;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use adit_agent::link::{LinkEvents, Traffic};
+use adit_agent::listener::{LocalListener, Towards};
+use adit_net::descriptors;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,12 +15,6 @@ use crate::sshd::Sshd;
 
 /// As many as a port bears that have not said what they want.
 const PLACES: usize = 512;
-
-/// Both ends of all connections are this process's.
-fn allow_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-}
 
 /// Comes and greets, so that it is known to have a place, and says no more.
 async fn silent(proxy: SocketAddr) -> TcpStream {
@@ -43,40 +37,52 @@ async fn is_served(mut program: TcpStream, service: &Service) {
     assert_eq!(ask(&mut program, b"hello").await.unwrap(), b"5 bytes");
 }
 
+/// A SOCKS port all of whose places are taken by programs that say nothing, the oldest first.
+struct Flood {
+    listener: LocalListener,
+    service: Service,
+    crowd: Vec<TcpStream>,
+    _events: LinkEvents,
+    _sshd: Sshd,
+}
+
+impl Flood {
+    async fn start() -> Flood {
+        // Both ends of all connections are this process's.
+        descriptors::raise_limit();
+        let (sshd, service) = (Sshd::start().await, Service::count().await);
+        let (link, events) = open(&sshd.hop()).await;
+        let listener = listen(&Towards::Socks, &Arc::new(link.lane(&Traffic::new())));
+        let mut crowd = Vec::new();
+        for _ in 0..PLACES {
+            crowd.push(silent(listener.address()).await);
+        }
+        Flood { listener, service, crowd, _events: events, _sshd: sshd }
+    }
+}
+
 #[tokio::test]
 async fn the_oldest_that_says_nothing_makes_room_for_who_comes() {
-    allow_descriptors();
-    let (sshd, service) = (Sshd::start().await, Service::count().await);
-    let (link, _events) = open(&sshd.hop()).await;
-    let listener = listen(&Towards::Socks, &Arc::new(link.lane(&Traffic::new())));
-    let mut crowd = Vec::new();
-    for _ in 0..PLACES {
-        crowd.push(silent(listener.address()).await);
-    }
-    is_served(silent(listener.address()).await, &service).await;
+    let mut flood = Flood::start().await;
+    let Flood { listener, service, crowd, .. } = &mut flood;
+    is_served(silent(listener.address()).await, service).await;
     let mut oldest = crowd.remove(0);
     let rest = soon("the end of the oldest", oldest.read(&mut [0])).await;
     assert!(matches!(rest, Ok(0) | Err(_)), "{rest:?}");
     // The others have kept their places: none of them had to go for the one that is served by now.
-    is_served(crowd.remove(0), &service).await;
-    is_served(crowd.pop().unwrap(), &service).await;
+    is_served(crowd.remove(0), service).await;
+    is_served(crowd.pop().unwrap(), service).await;
 }
 
 #[tokio::test]
 async fn a_crowd_that_has_gone_is_in_nobodys_way() {
-    allow_descriptors();
-    let (sshd, service) = (Sshd::start().await, Service::count().await);
-    let (link, _events) = open(&sshd.hop()).await;
-    let listener = listen(&Towards::Socks, &Arc::new(link.lane(&Traffic::new())));
-    let mut crowd = Vec::new();
-    for _ in 0..PLACES {
-        crowd.push(silent(listener.address()).await);
-    }
+    let mut flood = Flood::start().await;
+    let Flood { listener, service, crowd, .. } = &mut flood;
     // Each hears that the other end is closed as well, so that nobody is there any more.
-    for program in &mut crowd {
+    for program in crowd {
         program.shutdown().await.unwrap();
         let rest = soon("the end", program.read(&mut [0])).await;
         assert!(matches!(rest, Ok(0) | Err(_)), "{rest:?}");
     }
-    is_served(silent(listener.address()).await, &service).await;
+    is_served(silent(listener.address()).await, service).await;
 }
