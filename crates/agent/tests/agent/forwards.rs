@@ -21,8 +21,9 @@ async fn tunnel(sshd: &Sshd) -> (Arc<Lane>, Arc<Traffic>, LinkEvents) {
     (Arc::new(link.lane(&traffic)), traffic, events)
 }
 
+/// On one address alone: for `localhost` sshd picks a port that is free on `::1` and then finds it held on 127.0.0.1.
 fn any_port() -> RemoteListen {
-    RemoteListen { address: "localhost".into(), port: None }
+    RemoteListen { address: RemoteListen::LOOPBACK.into(), port: None }
 }
 
 #[tokio::test]
@@ -126,7 +127,7 @@ async fn a_remote_forward_reaches_here_until_it_is_taken_back() {
     assert_eq!(ask(&mut visitor, &vec![9; 1_000_000]).await.unwrap(), b"1000000 bytes");
     assert_eq!((traffic.bytes_tx(), traffic.bytes_rx()), (13, 1_000_000));
     // Its port is held now, also for us.
-    let again = RemoteListen { address: "localhost".into(), port: Some(port) };
+    let again = RemoteListen { port: Some(port), ..any_port() };
     assert_eq!(lane.request_forward(&again, &here(service.port)).await, Err(ForwardError::Refused));
     lane.cancel_forwards().await.unwrap();
     let gone = TcpStream::connect(loopback(port.get())).await.unwrap_err();
@@ -146,7 +147,7 @@ async fn answers_about_several_remote_forwards_do_not_mix() {
     let (lane, _, _events) = tunnel(&sshd).await;
     let services = [Service::echo().await, Service::count().await];
     let held = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let held = RemoteListen { address: "127.0.0.1".into(), port: Port::new(held.local_addr().unwrap().port()) };
+    let held = RemoteListen { port: Port::new(held.local_addr().unwrap().port()), ..any_port() };
     let (any, echo_at, count_at) = (any_port(), here(services[0].port), here(services[1].port));
     let (echo, refused, count) = tokio::join!(
         lane.request_forward(&any, &echo_at),
