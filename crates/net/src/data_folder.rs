@@ -193,6 +193,27 @@ pub fn write_once(path: &Path, content: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Puts a file with these rights into the place of the one that is there, if one is: whole or not at all, and on the disk when it is
+/// said to be done.
+///
+/// # Errors
+/// What the system refused.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let draft = path.with_added_extension("new");
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Opened first: once the file is in its place, nothing should be left that can be refused.
+    let folder = File::open(folder)?;
+    let mut file = create_draft(&draft, mode)?;
+    let replaced = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&draft, path));
+    if let Err(error) = replaced {
+        // A draft that stays is removed by the next one.
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    // The new name is on the disk as well, before anybody is told so.
+    folder.sync_all()
+}
+
 /// A new file, never one that lies there: a draft of a run that was killed here may still lie about, or a link of somebody's.
 fn create_draft(path: &Path, mode: u32) -> io::Result<File> {
     match fs::remove_file(path) {
@@ -242,13 +263,11 @@ impl DataFolder {
     /// What the system refused.
     pub fn write_addresses(&self, addresses: &impl Serialize) -> Result<(), DataFolderError> {
         let path = self.path.join(ADDRESSES);
-        let draft = self.path.join("addresses.json.new");
         let write = || {
             let mut text = serde_json::to_vec_pretty(addresses)?;
             text.push(b'\n');
             // It holds no secret: who may look into the folder may read it.
-            create_draft(&draft, 0o644)?.write_all(&text)?;
-            fs::rename(&draft, &path)
+            replace(&path, &text, 0o644)
         };
         write().map_err(|source| DataFolderError::File { action: "write", path: path.clone(), source })
     }

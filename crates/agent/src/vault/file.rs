@@ -1,10 +1,11 @@
 //! The files of the vault: `secrets.vault`, and `secrets.key` where no passphrase locks it. Both are their owner's alone.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use adit_net::data_folder;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
@@ -112,22 +113,8 @@ impl Folder {
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> Result<(), VaultError> {
-        let draft = path.with_added_extension("new");
-        let replace = || {
-            self.make_folder()?;
-            // One of a run that was killed here may still lie about.
-            match fs::remove_file(&draft) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&draft, path)?;
-            // The new name is on the disk as well, before anybody is told so.
-            File::open(&self.folder)?.sync_all()
-        };
-        replace().map_err(|source| VaultError::File { attempt: "write", path: path.to_owned(), source })
+        let replaced = self.make_folder().and_then(|()| data_folder::replace(path, content, 0o600));
+        replaced.map_err(|source| VaultError::File { attempt: "write", path: path.to_owned(), source })
     }
 }
 
