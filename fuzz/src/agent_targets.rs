@@ -31,8 +31,11 @@ pub(super) fn known_hosts(data: &[u8]) {
             Verdict::Known => assert!(keys.contains(&key)),
             Verdict::Unknown { .. } => assert!(keys.is_empty()),
             Verdict::Changed(change) => {
-                assert!(!keys.contains(&key) && keys.iter().any(|other| other.fingerprint() == change.known));
-                assert!(change.place.line >= 1 && change.place.line <= text.lines().count());
+                assert!(!keys.contains(&key) && keys.len() == change.all_known().count());
+                for known in change.all_known() {
+                    assert!(keys.iter().any(|other| other.fingerprint() == known.fingerprint));
+                    assert!(known.place.line >= 1 && known.place.line <= text.lines().count());
+                }
                 assert!(!change.to_string().chars().any(char::is_control));
             }
             Verdict::Revoked(place) => assert!(place.line >= 1 && place.line <= text.lines().count()),

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use crate::supervisor::{
     Board, Carried, JournalEntry, SessionStatus, StartError, StopError, StrangeHost, TunnelView,
 };
-pub use error::{AddError, SecretChangeError, TrialError, TrustError};
+pub use error::{AddError, NotShown, SecretChangeError, TrialError, TrustError};
 
 use crate::dial::{Desk, Person};
 use crate::known_hosts::{HostKeys, Policy};
@@ -267,21 +267,45 @@ impl Agent {
     // ── hosts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes the key that a [`StrangeHost`] of the board showed as right, from now on. The fingerprint is the one a person has
-    /// read, so that a key which was changed meanwhile is not the one that is taken.
+    /// read, so that a key which was changed meanwhile is not the one that is taken. Where the host is known by other keys, `replace`
+    /// says that this person has read those too: it comes into their place.
     ///
     /// # Errors
     /// [`TrustError`]; nothing was remembered.
-    pub async fn trust_host(&self, host: &str, fingerprint: &str) -> Result<(), TrustError> {
-        let strangers = self.board.borrow().strange_hosts.clone();
-        let is_meant = |stranger: &StrangeHost| {
-            stranger.host.as_str() == host && stranger.key.fingerprint().to_string() == fingerprint
-        };
-        let StrangeHost { host, key } = strangers.into_iter().find(is_meant).ok_or(TrustError::NotShown)?;
+    pub async fn trust_host(&self, host: &str, fingerprint: &str, replace: bool) -> Result<(), TrustError> {
+        let stranger = self.stranger(host, fingerprint).ok_or(NotShown)?;
         let Places { known_hosts, other_known_hosts, .. } = self.places.clone();
         let host_keys = HostKeys { policy: Policy::Ask, file: known_hosts, others: other_known_hosts };
-        host_keys.remember(&host, &key).await?;
-        self.order(Order::ForgetStranger(host));
+        match replace {
+            true => host_keys.replace(&stranger.host, &stranger.key, &stranger.known).await?,
+            false => host_keys.remember(&stranger.host, &stranger.key).await?,
+        }
+        self.forget_stranger(stranger).await;
         Ok(())
+    }
+
+    /// Takes a host off the board whose key is not right. A login that meets it again puts it there again.
+    ///
+    /// # Errors
+    /// [`NotShown`], where no host has shown this key and still waits.
+    pub async fn reject_host(&self, host: &str, fingerprint: &str) -> Result<(), NotShown> {
+        let stranger = self.stranger(host, fingerprint).ok_or(NotShown)?;
+        self.forget_stranger(stranger).await;
+        Ok(())
+    }
+
+    fn stranger(&self, host: &str, fingerprint: &str) -> Option<StrangeHost> {
+        let is_meant = |stranger: &&StrangeHost| {
+            stranger.host.as_str() == host && stranger.key.fingerprint().to_string() == fingerprint
+        };
+        self.board.borrow().strange_hosts.iter().find(is_meant).cloned()
+    }
+
+    async fn forget_stranger(&self, stranger: StrangeHost) {
+        let (forgotten, was_forgotten) = oneshot::channel();
+        self.order(Order::ForgetStranger { stranger, forgotten });
+        // An agent that is ending shows nobody to anybody.
+        let _ = was_forgotten.await;
     }
 
     // ── how it is done ──────────────────────────────────────────────────────────────────────────────────────────

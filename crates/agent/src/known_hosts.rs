@@ -1,9 +1,11 @@
 //! Which host keys are known: OpenSSH's `known_hosts` (sshd(8)), read and added to, and the verdict on a key that a server shows.
 //!
 //! A host whose key is known is expected to show one of its known keys, of whatever type: another one is a change, and a change is
-//! always refused. New types are learnt from servers that prove to hold them beside a known key (`HostKeys::keeper`).
+//! always refused, until somebody who has compared the keys has them [replaced](HostKeys::replace). New types are learnt from servers
+//! that prove to hold them beside a known key (`HostKeys::keeper`).
 
 mod line;
+mod rewrite;
 mod store;
 
 use std::fmt;
@@ -11,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use adit_core::{Port, Printable};
+use adit_core::{Port, Printable, quoted};
 use adit_ssh::crypto::{Fingerprint, PublicKey};
 use thiserror::Error;
 
@@ -89,31 +91,52 @@ pub enum Verdict {
     Revoked(Place),
 }
 
-/// A host shows another key than the one that is known.
+/// A key by which a host is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// Its type.
+    pub key_type: &'static str,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl fmt::Display for KnownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.key_type, self.fingerprint, self.place)
+    }
+}
+
+/// A host shows another key than those that are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The host.
     pub host: HostName,
     /// What it shows.
-    pub shown: Fingerprint,
-    /// Of which type that is.
-    pub shown_type: &'static str,
+    pub shown: PublicKey,
     /// What is known: of the same type, where there is one.
-    pub known: Fingerprint,
-    /// Of which type that is.
-    pub known_type: &'static str,
-    /// Where it stands.
-    pub place: Place,
+    pub known: KnownKey,
+    /// What is known beside that.
+    pub further: Vec<KnownKey>,
+}
+
+impl Change {
+    /// All keys by which the host is known.
+    pub fn all_known(&self) -> impl Iterator<Item = &KnownKey> {
+        std::iter::once(&self.known).chain(&self.further)
+    }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, shown, shown_type, known, known_type, place } = self;
+        let Self { host, shown, known, .. } = self;
         write!(
             f,
             "the host key of {host} has CHANGED: somebody may be listening in between, or the server was set up anew. It shows \
-             {shown_type} {shown}; known is {known_type} {known} ({place}). Nothing was sent. If the new key is right, remove \
-             that line"
+             {} {}; known is {known}. Nothing was sent. If the new key is right, remove that line",
+            shown.key_type(),
+            shown.fingerprint()
         )
     }
 }
@@ -168,6 +191,35 @@ pub enum HostKeyError {
     },
 }
 
+/// A key did not take the place of those that are known of its host. They are known as before.
+#[derive(Debug, Error)]
+pub enum ReplaceError {
+    /// One of them stands in a file that somebody else keeps, and would be taken from there as ever.
+    #[error(
+        "{host} is known by {known}, in a file that is only read here; take that out with: ssh-keygen -R {} -f {}",
+        quoted(.host.as_str()), quoted(&.known.place.file.to_string_lossy())
+    )]
+    KeptElsewhere {
+        /// The host.
+        host: HostName,
+        /// The key.
+        known: KnownKey,
+    },
+    /// One of them is not among those that were compared.
+    #[error(
+        "{host} is known by {known} meanwhile, which was not compared; log in there again to see what it shows now"
+    )]
+    KnownMeanwhile {
+        /// The host.
+        host: HostName,
+        /// The key.
+        known: KnownKey,
+    },
+    /// The new one must not be taken, or the files cannot be read or written.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+}
+
 fn ignored_line(ignored: &Option<Place>) -> String {
     ignored.as_ref().map_or_else(String::new, |place| {
         format!(" ({place} names an authority for its certificates, which are not supported)")
@@ -212,16 +264,20 @@ impl KnownHosts {
         }
         // A key that is no key any more (too short, of a type we do not speak) cannot be shown either.
         let others = with(None).filter_map(|known| Some((known, PublicKey::from_blob(&known.line.blob).ok()?)));
-        // Of all, the first of the same type.
-        match others.min_by_key(|(_, other)| other.key_type() != key.key_type()) {
-            Some((known, other)) => Verdict::Changed(Change {
-                host: host.clone(),
-                shown: key.fingerprint(),
-                shown_type: key.key_type(),
-                known: other.fingerprint(),
-                known_type: other.key_type(),
+        let mut others: Vec<KnownKey> = others
+            .map(|(known, other)| KnownKey {
+                key_type: other.key_type(),
+                fingerprint: other.fingerprint(),
                 place: known.place.clone(),
-            }),
+            })
+            .collect();
+        // Of all, the first of the same type.
+        others.sort_by_key(|other| other.key_type != key.key_type());
+        let mut others = others.into_iter();
+        match others.next() {
+            Some(known) => {
+                Verdict::Changed(Change { host: host.clone(), shown: key.clone(), known, further: others.collect() })
+            }
             None => {
                 Verdict::Unknown { ignored: with(Some(Marker::CertAuthority)).next().map(|known| known.place.clone()) }
             }
@@ -287,6 +343,50 @@ impl HostKeys {
         .await
     }
 
+    /// Puts the key of a host into the place of all by which it is known, in one exchange of the file. Comments, revocations and what the
+    /// file says of other hosts stay. `compared`: the known keys that somebody has compared with the new one; none but those goes.
+    ///
+    /// # Errors
+    /// [`ReplaceError`]
+    pub async fn replace(&self, host: &HostName, key: &PublicKey, compared: &[KnownKey]) -> Result<(), ReplaceError> {
+        if !host.is_plain() {
+            return Err(HostKeyError::Name(host.clone()).into());
+        }
+        let (file, others, host, key) = (self.file.clone(), self.others.clone(), host.clone(), key.clone());
+        let compared: Vec<Fingerprint> = compared.iter().map(|known| known.fingerprint).collect();
+        in_background(&self.file, move || {
+            let elsewhere = match read_all(others) {
+                Ok(elsewhere) => elsewhere,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            let mut refused = None;
+            let exchanged = store::exchange(&file, |known, text| {
+                let line = line::write(host.as_str(), &key);
+                match known.and(&elsewhere).judge(&host, &key) {
+                    Verdict::Known => None,
+                    Verdict::Unknown { .. } => Some(rewrite::with(text.to_vec(), &line)),
+                    Verdict::Changed(change) => match obstacle(&change, &file, &compared) {
+                        None => Some(rewrite::with(rewrite::without(text, &host), &line)),
+                        Some(obstacle) => {
+                            refused = Some(obstacle);
+                            None
+                        }
+                    },
+                    Verdict::Revoked(place) => {
+                        let fingerprint = key.fingerprint();
+                        refused = Some(HostKeyError::Revoked { host: host.clone(), fingerprint, place }.into());
+                        None
+                    }
+                }
+            });
+            Ok(match exchanged {
+                Ok(()) => refused.map_or(Ok(()), Err),
+                Err(source) => Err(HostKeyError::File { attempt: "write", file: file.clone(), source }.into()),
+            })
+        })
+        .await?
+    }
+
     /// What learns further keys of a host, which it proved to hold beside `shown`. None where nothing may be written. It blocks.
     pub(crate) fn keeper(&self, host: HostName, shown: PublicKey) -> Option<Box<dyn FnOnce(Vec<PublicKey>) + Send>> {
         if self.policy == Policy::Strict || !host.is_plain() {
@@ -309,6 +409,16 @@ impl HostKeys {
             }
         }))
     }
+}
+
+/// What stands against taking out all that is known.
+fn obstacle(change: &Change, own: &Path, compared: &[Fingerprint]) -> Option<ReplaceError> {
+    let host = || change.host.clone();
+    if let Some(known) = change.all_known().find(|known| *known.place.file != *own) {
+        return Some(ReplaceError::KeptElsewhere { host: host(), known: known.clone() });
+    }
+    let known = change.all_known().find(|known| !compared.contains(&known.fingerprint))?;
+    Some(ReplaceError::KnownMeanwhile { host: host(), known: known.clone() })
 }
 
 fn read_all(files: Vec<PathBuf>) -> Result<KnownHosts, HostKeyError> {

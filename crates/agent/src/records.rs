@@ -95,7 +95,7 @@ pub(crate) enum NoWay {
 }
 
 /// All records at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Records {
     snapshot: Snapshot,
 }

@@ -120,7 +120,7 @@ impl Supervisor {
         records: Snapshot,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> (Self, watch::Receiver<Board>) {
-        let (board, seen) = watch::channel(Board::default());
+        let (board, seen) = watch::channel(Board::new());
         let records = Records::new(records);
         let mut supervisor = Self {
             means,

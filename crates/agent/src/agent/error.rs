@@ -4,7 +4,7 @@ use adit_store::agent::{AddRecordError, ChangeRecordError};
 use thiserror::Error;
 
 use crate::dial::DialError;
-use crate::known_hosts::HostKeyError;
+use crate::known_hosts::{Change, HostKeyError, ReplaceError};
 use crate::records::InvalidRecord;
 use crate::supervisor::StartError;
 use crate::vault::VaultError;
@@ -45,13 +45,36 @@ pub enum TrialError {
     Dial(#[from] DialError),
 }
 
+/// No host has shown this key and still waits for a judgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("no such host waits for a judgement on this key")]
+pub struct NotShown;
+
 /// A host's key was not remembered.
 #[derive(Debug, Error)]
 pub enum TrustError {
-    /// No host has shown this key and still waits for a judgement.
-    #[error("no such host waits for a judgement on this key")]
-    NotShown,
-    /// It could not be written, or the host is known by another key meanwhile.
+    /// Nothing on the board is meant.
     #[error(transparent)]
-    HostKey(#[from] HostKeyError),
+    NotShown(#[from] NotShown),
+    /// The host is known by another key, and nobody said that this one is to take its place.
+    #[error(
+        "{} is known by another key, {}; whoever has compared both may replace it (`replace` in the request, --replace at the command)",
+        .0.host, .0.known
+    )]
+    Known(Box<Change>),
+    /// It could not be written, or must not be taken.
+    #[error(transparent)]
+    Remember(HostKeyError),
+    /// It could not take the place of what is known.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+}
+
+impl From<HostKeyError> for TrustError {
+    fn from(error: HostKeyError) -> Self {
+        match error {
+            HostKeyError::Changed(change) => Self::Known(change),
+            other => Self::Remember(other),
+        }
+    }
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{Agent, SecretChangeError};
 use crate::credentials::SecretKind;
-use crate::supervisor::Which;
+use crate::supervisor::{Order, Which};
 use crate::vault::{self, KeyPlace, NewKeyPlace, VaultError};
 
 /// How often a locked keyring is asked again. It tells of its opening in ways that differ from keyring to keyring, and may not run yet.
@@ -65,6 +65,7 @@ impl Agent {
     /// [`VaultError`]; they are as locked as before.
     pub async fn unlock_secrets(&self, passphrase: Option<Zeroizing<String>>) -> Result<(), VaultError> {
         self.vault.unlock(passphrase).await?;
+        self.order(Order::NoteChange);
         self.start_some(Which::Failed).await;
         Ok(())
     }
@@ -74,7 +75,9 @@ impl Agent {
     /// # Errors
     /// [`VaultError`]; all is as before.
     pub async fn move_secrets_key(&self, place: NewKeyPlace) -> Result<(), VaultError> {
-        self.vault.move_key(place).await
+        self.vault.move_key(place).await?;
+        self.order(Order::NoteChange);
+        Ok(())
     }
 
     /// Waits for a keyring that is locked or not there yet: an agent may start before its person logs in to the desktop. Then starts
@@ -88,6 +91,7 @@ impl Agent {
             }
         }
         tracing::info!("the desktop's keyring is open");
+        self.order(Order::NoteChange);
         self.start_some(Which::Failed).await;
     }
 

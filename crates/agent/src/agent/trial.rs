@@ -38,7 +38,7 @@ impl Agent {
 
     /// Whoever hears of a failed trial can judge the host's key at once.
     async fn note_stranger(&self, error: &DialError) {
-        if let Some(stranger) = StrangeHost::of(error) {
+        if let Some(stranger) = StrangeHost::of(error, &self.places.known_hosts) {
             let (noted, was_noted) = oneshot::channel();
             self.order(Order::NoteStranger { stranger, noted });
             // An agent that is ending shows nobody to anybody.

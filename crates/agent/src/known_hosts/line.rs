@@ -60,6 +60,11 @@ impl Line {
         Some(Self { marker, hosts: Hosts::parse(hosts)?, blob })
     }
 
+    /// Whether it names one host, and does not say which.
+    pub(super) fn is_hashed(&self) -> bool {
+        matches!(self.hosts, Hosts::Hashed { .. })
+    }
+
     /// Whether the line is about this host, named as the file names it.
     pub(super) fn names(&self, host: &str) -> bool {
         match &self.hosts {

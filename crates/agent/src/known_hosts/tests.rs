@@ -56,8 +56,8 @@ fn a_key_is_compared_as_a_whole_and_a_change_is_told_with_its_line() {
     let (old, new) = (key(), key());
     let text = format!("# mine\n\n{}", text("bastion", &old));
     let Verdict::Changed(change) = known(&text).judge(&host("bastion", 22), &new) else { panic!("it was accepted") };
-    assert_eq!((change.shown, change.known), (new.fingerprint(), old.fingerprint()));
-    assert_eq!(change.place.to_string(), "known_hosts:3");
+    assert_eq!((&change.shown, change.known.fingerprint), (&new, old.fingerprint()));
+    assert_eq!((change.known.place.to_string().as_str(), change.further.len()), ("known_hosts:3", 0));
     let told = change.to_string();
     assert!(told.contains(&new.fingerprint().to_string()) && told.contains(&old.fingerprint().to_string()), "{told}");
     assert!(told.contains("known_hosts:3"), "{told}");
@@ -212,4 +212,102 @@ async fn a_host_that_another_file_knows_is_not_learnt_by_another_key() {
     fs::write(&other, format!("@revoked {}", text("one", &right))).unwrap();
     let refused = keys.remember(&host("one", 22), &right).await.unwrap_err();
     assert!(matches!(refused, HostKeyError::Revoked { .. }), "{refused}");
+}
+
+/// The keys that somebody compares who is told of a change.
+async fn compared(keys: &HostKeys, host: &HostName, shown: &PublicKey) -> Vec<KnownKey> {
+    let Verdict::Changed(change) = keys.load().await.unwrap().judge(host, shown) else { panic!("it has not changed") };
+    change.all_known().cloned().collect()
+}
+
+#[tokio::test]
+async fn a_key_takes_the_place_of_all_that_were_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    let (old, older, new, stolen) = (key(), key(), key(), key());
+    let revoked = format!("@revoked one {}", text("", &stolen).trim_start());
+    fs::write(&file, format!("# mine\n{}{revoked}{}", text("one,two", &old), text("one", &older))).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let (keys, one) = (host_keys(&file), host("one", 22));
+    let both = compared(&keys, &one, &new).await;
+    assert_eq!(both.len(), 2);
+    let refused = keys.replace(&one, &new, &both[..1]).await.unwrap_err();
+    assert!(matches!(refused, ReplaceError::KnownMeanwhile { .. }), "{refused}");
+    let refused = keys.replace(&one, &stolen, &both).await.unwrap_err();
+    assert!(matches!(refused, ReplaceError::HostKey(HostKeyError::Revoked { .. })), "{refused}");
+    assert_eq!(compared(&keys, &one, &new).await, both, "nothing has changed yet");
+    keys.replace(&one, &new, &both).await.unwrap();
+    let wanted = format!("# mine\n{}{revoked}{}", text("two", &old), text("one", &new));
+    assert_eq!(fs::read_to_string(&file).unwrap(), wanted);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640, "its rights are its owner's business");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    keys.replace(&one, &new, &[]).await.unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), wanted, "it is known already");
+    keys.replace(&host("three", 22), &new, &[]).await.unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), wanted + &text("three", &new));
+}
+
+#[tokio::test]
+async fn a_key_in_a_file_that_is_only_read_stays_and_the_way_out_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, other) = (folder.path().join("own"), folder.path().join("other's"));
+    let (old, new) = (key(), key());
+    fs::write(&own, text("one", &old)).unwrap();
+    fs::write(&other, text("[one]:2222", &old) + &text("one", &old)).unwrap();
+    let keys = HostKeys { others: vec![other.clone()], ..host_keys(&own) };
+    let both = compared(&keys, &host("one", 22), &new).await;
+    let told = keys.replace(&host("one", 22), &new, &both).await.unwrap_err().to_string();
+    let path = folder.path().display();
+    assert!(told.ends_with(&format!(r"ssh-keygen -R one -f '{path}/other'\''s'")), "{told}");
+    let one = compared(&keys, &host("one", 2222), &new).await;
+    let told = keys.replace(&host("one", 2222), &new, &one).await.unwrap_err().to_string();
+    assert!(told.contains("ssh-keygen -R '[one]:2222' -f"), "{told}");
+    assert_eq!(fs::read_to_string(&own).unwrap(), text("one", &old));
+}
+
+#[tokio::test]
+async fn an_exchange_of_the_file_loses_nobody_s_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    let (keys, old) = (host_keys(&file), key());
+    let lines: String = (1..=20).map(|port| text(host("old", port).as_str(), &old)).collect();
+    fs::write(&file, lines).unwrap();
+    let writers: Vec<_> = (1..=20)
+        .flat_map(|port| [("old", port), ("new", port)])
+        .map(|(name, port)| {
+            let (keys, key, host) = (keys.clone(), key(), host(name, port));
+            tokio::spawn(async move {
+                match name {
+                    "old" => {
+                        let compared = compared(&keys, &host, &key).await;
+                        keys.replace(&host, &key, &compared).await.unwrap();
+                    }
+                    _ => keys.remember(&host, &key).await.unwrap(),
+                }
+                (host, key)
+            })
+        })
+        .collect();
+    for writer in writers {
+        let (host, key) = writer.await.unwrap();
+        assert_eq!(keys.load().await.unwrap().keys_of(&host), [key], "{host}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_exchanged_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("known_hosts"), folder.path().join("link"));
+    let (old, new, one) = (key(), key(), host("one", 22));
+    fs::write(&file, text("one", &old)).unwrap();
+    symlink(&file, &link).unwrap();
+    // Nothing can be written beside it: a folder has the draft's place.
+    fs::create_dir(folder.path().join("known_hosts.new")).unwrap();
+    for file in [&file, &link] {
+        let keys = host_keys(file);
+        let compared = compared(&keys, &one, &new).await;
+        let refused = keys.replace(&one, &new, &compared).await.unwrap_err();
+        assert!(matches!(refused, ReplaceError::HostKey(HostKeyError::File { attempt: "write", .. })), "{refused}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), text("one", &old));
 }

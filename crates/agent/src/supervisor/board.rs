@@ -1,14 +1,15 @@
 //! What is to be seen of the agent, by whoever asks or watches.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use adit_core::{ForwardSpec, LoopbackAddress, RecordId, Setback, TunnelStatus};
 use adit_ssh::crypto::PublicKey;
 
 use crate::dial::{DialError, DialFailure};
-use crate::known_hosts::{HostKeyError, HostName};
+use crate::known_hosts::{HostKeyError, HostName, KnownKey};
 use crate::link::Traffic;
 
 /// The agent as it stands. Counters go on by themselves, in each tunnel's [`Traffic`]; everything else is as it was when the board
@@ -23,6 +24,9 @@ pub struct Board {
     pub carried_before: Carried,
     /// Hosts whose key nobody has judged yet, because of which a login failed.
     pub strange_hosts: Vec<StrangeHost>,
+    /// Grows with every change of what is saved: a record, a setting, or the lock of the secrets. It begins with the time (in Unix
+    /// milliseconds), so that none of one run of the agent comes again in the next.
+    pub records: u64,
 }
 
 /// Bytes, both ways.
@@ -41,6 +45,12 @@ impl Carried {
 }
 
 impl Board {
+    /// One that shows nothing yet.
+    pub(super) fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { records: u64::try_from(since.as_millis()).unwrap_or_default(), ..Self::default() }
+    }
+
     /// What all tunnels have carried since the agent started, also those that are gone.
     pub fn carried(&self) -> Carried {
         self.tunnels.values().fold(self.carried_before, |sum, tunnel| sum.add(&tunnel.traffic))
@@ -142,14 +152,23 @@ pub struct StrangeHost {
     pub host: HostName,
     /// The key it showed, and proved to hold.
     pub key: PublicKey,
+    /// By which other keys it is known. Empty: it is not known at all.
+    pub known: Vec<KnownKey>,
+    /// Whether all of those stand in the agent's own file, so that the agent can put this key into their place.
+    pub may_replace: bool,
 }
 
 impl StrangeHost {
-    /// Because of whom a login failed, if that is why.
-    pub(crate) fn of(error: &DialError) -> Option<Self> {
+    /// Because of whom a login failed, if that is why. `own`: the file of known keys that the agent writes.
+    pub(crate) fn of(error: &DialError, own: &Path) -> Option<Self> {
         match &*error.why {
             DialFailure::HostKey(HostKeyError::Unknown { host, key, .. }) => {
-                Some(Self { host: host.clone(), key: key.clone() })
+                Some(Self { host: host.clone(), key: key.clone(), known: Vec::new(), may_replace: true })
+            }
+            DialFailure::HostKey(HostKeyError::Changed(change)) => {
+                let known: Vec<KnownKey> = change.all_known().cloned().collect();
+                let may_replace = known.iter().all(|known| *known.place.file == *own);
+                Some(Self { host: change.host.clone(), key: change.shown.clone(), known, may_replace })
             }
             _ => None,
         }

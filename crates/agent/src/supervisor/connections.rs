@@ -126,17 +126,17 @@ impl Supervisor {
         match outcome {
             Ok((link, events)) => {
                 wanted.stage = Stage::Up(link);
-                self.forget_stranger(&host);
+                self.forget_strangers(|stranger| stranger.host == host);
                 self.listen(connection, events);
                 self.pool.handle_logged_in(connection, Instant::now());
                 self.settle();
             }
             Err(error) => {
-                match (StrangeHost::of(&error), &*error.why) {
+                match (StrangeHost::of(&error, &self.means.places.known_hosts), &*error.why) {
                     (Some(stranger), _) => self.note_stranger(stranger),
-                    // It is known meanwhile, and by another key or as stolen.
-                    (None, DialFailure::HostKey(HostKeyError::Changed(_) | HostKeyError::Revoked { .. })) => {
-                        self.forget_stranger(&host);
+                    // Its key is known meanwhile, and as stolen: there is nothing to be judged.
+                    (None, DialFailure::HostKey(HostKeyError::Revoked { .. })) => {
+                        self.forget_strangers(|stranger| stranger.host == host);
                     }
                     (None, _) => {}
                 }
@@ -195,10 +195,10 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn forget_stranger(&self, host: &HostName) {
+    pub(super) fn forget_strangers(&self, is_meant: impl Fn(&StrangeHost) -> bool) {
         self.board.send_if_modified(|board| {
             let before = board.strange_hosts.len();
-            board.strange_hosts.retain(|stranger| stranger.host != *host);
+            board.strange_hosts.retain(|stranger| !is_meant(stranger));
             board.strange_hosts.len() != before
         });
     }

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::refresh::Refreshed;
 use super::{StrangeHost, Supervisor};
 use crate::dial::Hop;
-use crate::known_hosts::HostName;
 use crate::link::ConnectionNumber;
 use crate::records::NoWay;
 
@@ -68,7 +67,12 @@ pub(crate) enum Order {
         noted: oneshot::Sender<()>,
     },
     /// Somebody has judged its key.
-    ForgetStranger(HostName),
+    ForgetStranger {
+        stranger: StrangeHost,
+        forgotten: oneshot::Sender<()>,
+    },
+    /// Something that is saved beside the records has changed.
+    NoteChange,
     /// End everything; the loop ends when all of it has.
     End,
 }
@@ -206,7 +210,11 @@ impl Supervisor {
                 let _ = noted.send(());
             }
             Order::Disturb => self.handle_disturbance(),
-            Order::ForgetStranger(host) => self.forget_stranger(&host),
+            Order::ForgetStranger { stranger, forgotten } => {
+                self.forget_strangers(|other| *other == stranger);
+                let _ = forgotten.send(());
+            }
+            Order::NoteChange => self.board.send_modify(|board| board.records += 1),
             Order::End => {
                 self.stop_all(None);
                 self.is_ending = true;

@@ -54,6 +54,9 @@ impl Supervisor {
     /// From now on these are the records. A profile's new login name or secret is used from the next login on; what leads
     /// elsewhere, or forwards something else, is made anew.
     pub(super) fn follow(&mut self, records: Records) {
+        if self.records != records {
+            self.board.send_modify(|board| board.records += 1);
+        }
         self.records = records;
         let sessions: Vec<RecordId> = self.sessions.keys().cloned().collect();
         for id in sessions {

@@ -200,9 +200,9 @@ async fn a_person_judges_a_new_host() {
     assert_eq!(strangers.len(), 1);
     let (host, print) = (strangers[0].host.as_str(), strangers[0].key.fingerprint().to_string());
     assert!(home.last_error(&id).contains(&print));
-    let refused = home.agent.trust_host(host, "SHA256:another").await;
-    assert!(matches!(refused, Err(TrustError::NotShown)));
-    home.agent.trust_host(host, &print).await.unwrap();
+    let refused = home.agent.trust_host(host, "SHA256:another", false).await;
+    assert!(matches!(refused, Err(TrustError::NotShown(_))));
+    home.agent.trust_host(host, &print, false).await.unwrap();
     home.agent.start_tunnel(&id).await.unwrap();
     home.becomes(&id, "connected").await;
     assert!(home.agent.board().borrow().strange_hosts.is_empty());
