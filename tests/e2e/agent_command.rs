@@ -38,7 +38,7 @@ fn acquainted(sshd: &Sshd) -> Agent {
 
 /// `{"error", "code"}` on one line of stderr.
 #[track_caller]
-fn refused(told: &Finished, exit: i32, code: &str) -> String {
+pub(crate) fn refused(told: &Finished, exit: i32, code: &str) -> String {
     assert_eq!((told.code(), told.stderr.lines().count()), (exit, 1), "{told:?}");
     let error: Value = serde_json::from_str(&told.stderr).unwrap();
     assert_eq!((error.as_object().unwrap().len(), &error["code"]), (2, &json!(code)), "{told:?}");
@@ -359,7 +359,7 @@ fn shells_understand_the_completions() {
 
 #[test]
 fn every_help_teaches_by_example() {
-    for role in ["agent", "tunnel", "profile", "jump", "session", "import", "host", "secrets", "completions"] {
+    for role in ["agent", "open", "tunnel", "profile", "jump", "session", "import", "host", "secrets", "completions"] {
         let told = finish(adit_as(role).arg("--help"), SOON);
         assert_eq!(told.code(), 0);
         assert!(told.stdout.contains(&format!("Examples:\n  adit {role}")), "{role}: {}", told.stdout);

@@ -11,6 +11,7 @@ mod agent_interop;
 mod agent_life;
 mod agent_network;
 mod agent_oneoff;
+mod agent_page;
 mod agent_promises;
 mod agent_secrets;
 mod attacks;

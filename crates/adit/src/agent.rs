@@ -98,6 +98,7 @@ async fn announce(
             ("data", path.display().to_string()),
             ("token", format!("{}{made}", addresses.token_file.display())),
             ("address", addresses.url.clone()),
+            ("page", format!("{}/", addresses.url)),
             ("tunnels", format!("{} saved, {starting} start with the agent", tunnels.len())),
         ];
         if fresh.locked {
@@ -129,7 +130,7 @@ struct Next {
 impl Next {
     fn steps(&self) -> Vec<String> {
         let Self { profiles, tunnels, flag } = self;
-        let mut steps = Vec::new();
+        let mut steps = vec![format!("adit open{flag}")];
         if *profiles == 0 {
             steps.push(format!("adit profile{flag} add me --user {} --key ~/.ssh/id_ed25519", shell::user()));
         }
@@ -148,10 +149,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_step_is_the_first_one_that_is_missing() {
+    fn the_next_steps_are_the_page_and_the_first_one_that_is_missing() {
         let steps = |profiles, tunnels| Next { profiles, tunnels, flag: " --data /d".to_owned() }.steps();
-        assert!(steps(0, 0)[0].starts_with("adit profile --data /d add me"), "{:?}", steps(0, 0));
-        assert!(steps(1, 0)[0].starts_with("adit tunnel --data /d add web"), "{:?}", steps(1, 0));
-        assert_eq!(steps(1, 1), ["adit tunnel --data /d list"]);
+        assert!(steps(0, 0)[1].starts_with("adit profile --data /d add me"), "{:?}", steps(0, 0));
+        assert!(steps(1, 0)[1].starts_with("adit tunnel --data /d add web"), "{:?}", steps(1, 0));
+        assert_eq!(steps(1, 1), ["adit open --data /d", "adit tunnel --data /d list"]);
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Role {
     Share(oneoff::Share),
     /// Run a local agent: saved tunnels that start, heal and are scriptable
     Agent(agent::arguments::Arguments),
+    /// Open the agent's page in a browser
+    Open(client::open::Arguments),
     /// Save, start, test and watch tunnels of the agent
     Tunnel(client::tunnel::Arguments),
     /// Save who logs in, and with what
@@ -41,7 +43,7 @@ pub(crate) enum Role {
     Session(client::session::Arguments),
     /// Save what ~/.ssh/config has: hosts, their forwards and their jumps
     Import(client::import::Arguments),
-    /// Judge host keys that are not known
+    /// Judge host keys that are not known, or have changed
     Host(client::host::Arguments),
     /// Lock and unlock the agent's passwords and passphrases
     Secrets(client::secrets::Arguments),
@@ -59,6 +61,7 @@ impl Role {
             Role::Forward(arguments) => arguments.way.json,
             Role::Share(arguments) => arguments.way.json,
             Role::Agent(arguments) => arguments.json,
+            Role::Open(arguments) => arguments.common.json,
             Role::Tunnel(arguments) => arguments.common.json,
             Role::Profile(arguments) => arguments.common.json,
             Role::Jump(arguments) => arguments.common.json,

@@ -6,6 +6,7 @@
 //! | `profile`, `jump`, `session` | `adit profile`, `adit jump`, `adit session` |
 //! | `host` | `adit host`, and the question about a host key that other commands ask |
 //! | `secrets`, `settings`, `import` | `adit secrets`, `adit settings`, `adit import` |
+//! | `open` | `adit open` |
 //! | `find` | the record that somebody means by a name or an id |
 //! | `body` | a question in the making |
 
@@ -14,6 +15,7 @@ mod find;
 pub(crate) mod host;
 pub(crate) mod import;
 pub(crate) mod jump;
+pub(crate) mod open;
 pub(crate) mod profile;
 pub(crate) mod secrets;
 pub(crate) mod session;

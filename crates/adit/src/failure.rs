@@ -165,6 +165,11 @@ pub(crate) enum Failure {
          --accept-host-key {shown}, or use a terminal to be asked"
     )]
     UnknownHostKey { host: String, key_type: String, shown: String },
+    #[error(
+        "{host} is known by {known}, and shows {key_type} {shown} now. Compare that with the server's own, then give \
+         --replace --accept-host-key {shown}, or --replace at a terminal to be asked"
+    )]
+    ChangedHostKey { host: String, known: String, key_type: String, shown: String },
     #[error("the host key of {host} is {shown}, which is not the accepted one; nothing was remembered")]
     OtherHostKey { host: String, shown: String },
     #[error("the host key of {host} was declined; nothing was remembered")]
@@ -297,6 +302,7 @@ impl Failure {
             Self::NothingToChange { .. } => "nothing-to-change",
             Self::NoMethod => "no-method",
             Self::UnknownHostKey { .. } => "unknown-host-key",
+            Self::ChangedHostKey { .. } => "changed-host-key",
             Self::OtherHostKey { .. } => "other-host-key",
             Self::HostKeyDeclined { .. } => "host-key-declined",
             Self::SomeFailed { .. } => "some-failed",

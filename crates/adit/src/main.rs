@@ -66,6 +66,7 @@ fn run(role: Role) -> Result<(), Failure> {
             agent::start_log(&arguments, &file)?;
             block_on(Builder::new_multi_thread(), agent::run(&arguments, file))
         }
+        Role::Open(arguments) => ask(client::open::run(arguments)),
         Role::Tunnel(arguments) => ask(client::tunnel::run(arguments)),
         Role::Profile(arguments) => ask(client::profile::run(arguments)),
         Role::Jump(arguments) => ask(client::jump::run(arguments)),

@@ -58,11 +58,16 @@ impl Terminal {
         key_type: &str,
         fingerprint: impl Display,
     ) -> Option<bool> {
+        let told = format!("{host} is not known. It shows {key_type} {fingerprint}");
+        self.confirm(&told, "Is this its host key? (yes/no) ").await
+    }
+
+    /// Says something and asks about it. `None` where nobody answers.
+    pub(crate) async fn confirm(&self, told: &str, mut question: &str) -> Option<bool> {
         if !Self::is_there() {
             return None;
         }
-        eprintln!("{host} is not known. It shows {key_type} {fingerprint}");
-        let mut question = "Is this its host key? (yes/no) ";
+        eprintln!("{told}");
         loop {
             let answer = self.ask(question, true).await?;
             match answer.trim().to_ascii_lowercase().as_str() {

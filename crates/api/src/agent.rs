@@ -3,6 +3,7 @@
 //! | File | Does |
 //! |---|---|
 //! | `gate` | which requests were meant for us, and whether they bring the token |
+//! | `page` | how a browser comes by the token, and how it is exchanged |
 //! | `question`, `names`, `forward` | what is asked, and what several records have in common |
 //! | `tunnels`, `profiles`, `jump_hosts`, `sessions` | the saved records |
 //! | `running`, `trial` | tunnels that start and stop, and what they carry; a trial of their way |
@@ -23,6 +24,7 @@ mod import;
 mod jump_hosts;
 mod metrics;
 mod names;
+mod page;
 mod profiles;
 mod question;
 mod refusal;
@@ -55,20 +57,23 @@ use utoipa_axum::routes;
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::gate::origin::OwnOrigins;
-use crate::web::Health;
-use crate::{Serving, connections, gate as every_gate, rest};
+use crate::web::{Area, Health};
+use crate::{Serving, assets, connections, gate as every_gate, rest};
+use page::Entry;
 use refusal::Denied;
+use whereabouts::url_of;
 
-pub use gate::{AccessToken, BadToken};
-pub use whereabouts::{Addresses, TokenError, token_of};
+pub use gate::BadToken;
+pub use whereabouts::{Addresses, KeptToken, TokenError, token_of};
 
 /// What the agent answers.
 pub mod view {
     pub use super::forward::{ForwardView, JumpView};
-    pub use super::hosts::UnknownHost;
+    pub use super::hosts::{KnownKeyView, UnknownHost};
     pub use super::import::{ImportedHost, LeftOutPart, SshHosts};
     pub use super::jump_hosts::JumpHostView;
     pub use super::names::{ForwardKind, LoginMethod, UnknownHosts};
+    pub use super::page::PageCode;
     pub use super::profiles::ProfileView;
     pub use super::refusal::RecordName;
     pub use super::running::{ConnectionView, LogEntry, RunState, TunnelState};
@@ -86,6 +91,7 @@ struct Door {
     /// Cancelled when the door closes.
     stopping: CancellationToken,
     streams: events::Streams,
+    entry: Entry,
 }
 
 impl Door {
@@ -101,7 +107,8 @@ impl Door {
     info(
         title = "adit agent",
         version = "1",
-        description = "Times are Unix milliseconds, sizes bytes. Every request but `GET /health` sends `Authorization: Bearer TOKEN`. \
+        description = "Times are Unix milliseconds, sizes bytes. Every request sends `Authorization: Bearer TOKEN`, but \
+                       `GET /health`, the files of the page and `POST /page/enter`. \
                        In a change, a field that is not there stays as it is, and `null` takes its value away.",
         license(name = "Apache-2.0 OR MIT")
     ),
@@ -114,7 +121,7 @@ struct Description;
 ///
 /// # Errors
 /// The listener stands elsewhere, or does not say where.
-pub fn serve(agent: Agent, listener: TcpListener, token: AccessToken) -> io::Result<Serving> {
+pub fn serve(agent: Agent, listener: TcpListener, token: KeptToken) -> io::Result<Serving> {
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         let told = format!("{address} is no loopback address; others could reach the agent there");
@@ -124,8 +131,9 @@ pub fn serve(agent: Agent, listener: TcpListener, token: AccessToken) -> io::Res
     let own = OwnOrigins::new(address, &address.ip().to_string(), None, &[]);
     // Nothing of it is for other sites to link to.
     let gate = Gate::new(own, false, Networks::default(), |_| false);
-    let door = Door { agent, stopping: stop.clone(), streams: events::Streams::default() };
-    let router = router(door, gate, token, tasks.clone());
+    let entry = Entry::new(token, url_of(address));
+    let door = Door { agent, stopping: stop.clone(), streams: events::Streams::default(), entry };
+    let router = router(door, gate, tasks.clone());
     tasks.spawn(connections::serve_programs(listener, router, stop.clone()));
     Ok(Serving { tasks, stop })
 }
@@ -133,19 +141,23 @@ pub fn serve(agent: Agent, listener: TcpListener, token: AccessToken) -> io::Res
 /// The API's document (OpenAPI 3.1), as `crates/api/agent-openapi.json` has it.
 #[must_use]
 pub fn openapi() -> String {
-    rest::text_of(&routes().1)
+    rest::text_of(&routes().document)
 }
 
 /// All of it, behind its gate.
-fn router(door: Door, gate: Gate, token: AccessToken, tasks: TaskTracker) -> Router {
-    let (api, _) = routes();
-    let guarded = api
+fn router(door: Door, gate: Gate, tasks: TaskTracker) -> Router {
+    let Routes { guarded, open, .. } = routes();
+    let guarded = guarded
         .route("/metrics", get(metrics::show))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing)
         .layer(from_fn_with_state(tasks, finish))
-        .layer(from_fn_with_state(token, gate::identify));
-    let open = Router::new().route("/health", get(health)).method_not_allowed_fallback(wrong_method);
+        .layer(from_fn_with_state(door.entry.current().clone(), gate::identify));
+    let open = open
+        .route("/health", get(health))
+        .route("/", get(page_file))
+        .route("/assets/{*path}", get(page_file))
+        .method_not_allowed_fallback(wrong_method);
     guarded
         .merge(open)
         .layer(from_fn_with_state(gate.clone(), gate::pass))
@@ -153,9 +165,18 @@ fn router(door: Door, gate: Gate, token: AccessToken, tasks: TaskTracker) -> Rou
         .with_state(door)
 }
 
-/// The routes, and the document that describes them.
-fn routes() -> (Router<Door>, utoipa::openapi::OpenApi) {
-    let api = OpenApiRouter::with_openapi(Description::openapi())
+/// What can be asked.
+struct Routes {
+    /// With the token.
+    guarded: Router<Door>,
+    /// Without.
+    open: Router<Door>,
+    /// Describes them.
+    document: utoipa::openapi::OpenApi,
+}
+
+fn routes() -> Routes {
+    let guarded = OpenApiRouter::with_openapi(Description::openapi())
         .merge(tunnels::routes())
         .merge(running::routes())
         .merge(trial::routes())
@@ -166,11 +187,14 @@ fn routes() -> (Router<Door>, utoipa::openapi::OpenApi) {
         .merge(import::routes())
         .merge(settings::routes())
         .merge(secrets::routes())
+        .merge(page::routes())
         .routes(routes!(events::stream));
-    let (router, mut document) = api.split_for_parts();
+    let (guarded, mut document) = guarded.split_for_parts();
+    let (open, described) = page::open_routes().split_for_parts();
+    document.merge(described);
     rest::complete(&mut document, "");
     let served = document.clone();
-    (router.route("/openapi.json", get(async move || Json(served))), document)
+    Routes { guarded: guarded.route("/openapi.json", get(async move || Json(served))), open, document }
 }
 
 /// What changes something is done to its end, also when its client does not wait for it: a half of a change is none that anybody asked
@@ -187,7 +211,15 @@ async fn finish(State(tasks): State<TaskTracker>, request: Request, next: Next) 
 }
 
 async fn health(State(door): State<Door>) -> Response {
-    Health::of(&door.stopping)
+    Health::of(&[Area::Agent], &door.stopping)
+}
+
+/// A file of the page, which tells nothing of anybody.
+async fn page_file(request: Request) -> Response {
+    match assets::serve(&request) {
+        Some(file) => file,
+        None => nothing().await,
+    }
 }
 
 async fn nothing() -> Response {

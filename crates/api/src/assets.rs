@@ -12,8 +12,6 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{Embed, EmbeddedFile};
 
-use crate::failure::Failure;
-
 #[derive(Embed)]
 #[folder = "../../web/dist"]
 #[allow_missing = true]
@@ -26,21 +24,22 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// For a binary that was built without the page.
 const NOT_BUILT: &str = "This adit was built without its page. `make page` builds the page (it needs Node 20), and the next \
-                         `cargo build` takes it in.\nThe API works without it: see /api/v1/openapi.json.\n";
+                         `cargo build` takes it in.\nThe API works without it: a jump host describes its own at \
+                         /api/v1/openapi.json, an agent at /openapi.json.\n";
 
-/// Answers what no other route does: a file of the page, or that there is none.
-pub(crate) async fn serve(request: Request) -> Response {
+/// A file of the page, or the word that it is not in this binary. `None` where the page has no such file, which each door says in its
+/// own words.
+pub(crate) fn serve(request: &Request) -> Option<Response> {
     let path = request.uri().path().trim_start_matches('/');
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Failure::not_found();
+        return None;
     }
     match path {
-        "" => page(Dist::get(INDEX), request.headers()),
-        _ if path.starts_with("assets/") && !is_variant(path) => match Dist::get(path) {
-            Some(file) => answer(path, file, request.headers(), FOR_EVER),
-            None => Failure::not_found(),
-        },
-        _ => Failure::not_found(),
+        "" => Some(page(Dist::get(INDEX), request.headers())),
+        _ if path.starts_with("assets/") && !is_variant(path) => {
+            Dist::get(path).map(|file| answer(path, file, request.headers(), FOR_EVER))
+        }
+        _ => None,
     }
 }
 

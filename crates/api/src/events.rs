@@ -177,12 +177,15 @@ pub(crate) async fn stream(
         let event = watch.next().await?;
         Some((Ok::<_, Infallible>(event), watch))
     });
-    Ok(answer(events))
+    Ok(answer(events, COMMENT_INTERVAL))
 }
 
-/// Hands on events as the peer takes them, and a comment where there was none for a while.
-pub(crate) fn answer(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(COMMENT_INTERVAL));
+/// Hands on events as the peer takes them, and a comment where there was none for `silence`.
+pub(crate) fn answer(
+    events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static,
+    silence: Duration,
+) -> Response {
+    let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(silence));
     ([NO_BUFFERING], sse).into_response()
 }
 

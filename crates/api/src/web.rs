@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use adit_jumphost::metrics::Metrics;
 use adit_jumphost::signin::SignIn;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
@@ -41,7 +41,7 @@ pub(crate) fn router(app: App, gate: Gate) -> Router {
     let (api, _) = rest::routes();
     let guarded = api
         .method_not_allowed_fallback(wrong_method)
-        .fallback(assets::serve)
+        .fallback(page_or_nothing)
         .layer(from_fn_with_state(gate.clone(), gate::pass));
     let open = Router::new()
         .route("/health", get(health))
@@ -55,30 +55,44 @@ pub(crate) fn is_open_to_other_sites(path: &str) -> bool {
     !path.starts_with("/api/") || path == rest::oidc::CALLBACK
 }
 
+/// A file of the page, or that there is nothing.
+async fn page_or_nothing(request: Request) -> Response {
+    assets::serve(&request).unwrap_or_else(Failure::not_found)
+}
+
 async fn wrong_method() -> Response {
     let told = "this is not asked with that method; /api/v1/openapi.json says how it is";
     Failure::new(told, "wrong-method").respond(StatusCode::METHOD_NOT_ALLOWED)
 }
 
-/// How it stands, for whoever restarts us.
+/// What a process serves. One page is made for all of it, and asks which of its areas to show.
+#[derive(Serialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Area {
+    Jumphost,
+    Agent,
+}
+
+/// How it stands, for whoever restarts us and for the page.
 #[derive(Serialize)]
 pub(crate) struct Health {
     status: &'static str,
     version: &'static str,
+    areas: &'static [Area],
 }
 
 async fn health(State(app): State<App>) -> Response {
-    Health::of(&app.stopping)
+    Health::of(&[Area::Jumphost], &app.stopping)
 }
 
 impl Health {
     /// 200 while it serves, 503 while it stops: a load balancer sends nobody here any more.
-    pub(crate) fn of(stopping: &CancellationToken) -> Response {
+    pub(crate) fn of(areas: &'static [Area], stopping: &CancellationToken) -> Response {
         let (code, status) = match stopping.is_cancelled() {
             false => (StatusCode::OK, "serving"),
             true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
-        (code, Json(Health { status, version: env!("CARGO_PKG_VERSION") })).into_response()
+        (code, Json(Health { status, version: env!("CARGO_PKG_VERSION"), areas })).into_response()
     }
 }
 

@@ -11,6 +11,8 @@ const HELP: &str = "\
 Examples:
   adit agent
       runs until Ctrl-C; tunnels that start with the agent come up
+  adit open
+      its page, in your browser
   adit profile add me --user alice --key ~/.ssh/id_ed25519
   adit tunnel add web --via bastion --profile me -L 8080:intranet:80
   adit tunnel start web

@@ -121,6 +121,12 @@ impl Client {
         Ok(Self { token: read_token(folder)?, addresses, prompt: PROMPT })
     }
 
+    /// Where the agent answers.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.addresses.url
+    }
+
     /// Looks at something.
     ///
     /// # Errors

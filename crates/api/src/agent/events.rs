@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_agent::agent::Board;
 use adit_core::RecordId;
@@ -11,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::response::sse::Event;
-use futures_util::stream::unfold;
+use futures_util::stream::{Stream, unfold};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
@@ -21,12 +22,15 @@ use super::Door;
 use super::hosts::UnknownHost;
 use super::running::TunnelState;
 use super::sessions::SessionState;
-use crate::events::{LOOK_INTERVAL, SETTLE, answer};
+use crate::events::{self, LOOK_INTERVAL, SETTLE};
 use crate::failure::Refusal;
 
 /// Streams at a time: a page or two, and one of each command that waits for its tunnel, of which a script may run a hundred at once.
 /// They are half of the door's connections, so that whoever asks for a moment, as `stop` does, always finds one of the others.
 const STREAMS: usize = 128;
+
+/// The page takes 12 s of silence for an agent that hangs: one comment may be late.
+const COMMENT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The places of event streams. Clones share them.
 #[derive(Debug, Clone)]
@@ -39,11 +43,12 @@ impl Default for Streams {
 }
 
 /// Changes as they happen: events `tunnels` (as `GET /tunnels/status`, also each second while bytes move), `sessions` (by id, those
-/// that somebody connected) and `hosts` (as `GET /hosts/unknown`). All come at the beginning too.
+/// that somebody connected), `hosts` (as `GET /hosts/unknown`) and `records` (`{"version": N}`: a saved record, a setting or the lock of
+/// the secrets changed, so what was fetched is to be fetched again). All come at the beginning too, and a comment every 5 s.
 #[utoipa::path(
     get, path = "/events", tag = "tunnels", responses((status = 200, body = String, content_type = "text/event-stream"))
 )]
-pub(super) async fn stream(State(Door { agent, stopping, streams }): State<Door>) -> Result<Response, Refusal> {
+pub(super) async fn stream(State(Door { agent, stopping, streams, .. }): State<Door>) -> Result<Response, Refusal> {
     let place = streams.0.try_acquire_owned().map_err(|_| {
         let told = format!("there are {STREAMS} event streams already; try again when one of them has ended");
         Refusal::new(StatusCode::TOO_MANY_REQUESTS, told, "TOO_MANY_STREAMS")
@@ -56,6 +61,11 @@ pub(super) async fn stream(State(Door { agent, stopping, streams }): State<Door>
         let event = watch.next().await?;
         Some((Ok::<_, Infallible>(event), watch))
     })))
+}
+
+/// Hands on events to whoever watches the agent.
+pub(super) fn answer(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    events::answer(events, COMMENT_INTERVAL)
 }
 
 /// One page that watches.
@@ -76,6 +86,13 @@ struct Told {
     tunnels: Option<Vec<TunnelState>>,
     sessions: Option<BTreeMap<String, SessionState>>,
     hosts: Option<Vec<UnknownHost>>,
+    records: Option<u64>,
+}
+
+/// The saved records, by the number of their last change.
+#[derive(Serialize)]
+struct RecordsChanged {
+    version: u64,
 }
 
 impl Watch {
@@ -109,11 +126,11 @@ impl Watch {
     }
 
     fn look(&mut self) {
-        let (tunnels, sessions, hosts) = {
+        let (tunnels, sessions, hosts, version) = {
             let board = self.board.borrow_and_update();
             let session = |(id, status): (&RecordId, _)| (id.to_string(), SessionState::from(Some(status)));
             let sessions: BTreeMap<_, _> = board.sessions.iter().map(session).collect();
-            (TunnelState::all(&board), sessions, UnknownHost::all(&board.strange_hosts))
+            (TunnelState::all(&board), sessions, UnknownHost::all(&board.strange_hosts), board.records)
         };
         let Self { told, waiting, .. } = self;
         let timeless = tunnels.iter().map(TunnelState::timeless).collect();
@@ -121,6 +138,7 @@ impl Watch {
         let timeless = sessions.iter().map(|(id, state)| (id.clone(), state.timeless())).collect();
         tell(waiting, "sessions", &sessions, &mut told.sessions, timeless);
         tell(waiting, "hosts", &hosts, &mut told.hosts, hosts.clone());
+        tell(waiting, "records", &RecordsChanged { version }, &mut told.records, version);
     }
 }
 

@@ -1,15 +1,22 @@
 //! Which requests the agent answers: those that were meant for it, and bring its token. No cookie is known here, so no browser adds
 //! anything by itself to what another site's page sends.
+//!
+//! The token can be exchanged while the door is open ([`page`](super::page) does). A stream that was begun with the old one ends then.
 
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use thiserror::Error;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::refusal::Denied;
@@ -19,9 +26,19 @@ use crate::gate::origin::Foreign;
 /// 128 bits in hexadecimal digits: nobody guesses it.
 const SHORTEST: usize = 32;
 
+/// As many random bytes as the strongest cipher's key.
+const RANDOM: usize = 32;
+
+/// A secret that nobody guesses, in hexadecimal digits.
+pub(super) fn random_text() -> Result<Zeroizing<String>, Unspecified> {
+    let mut random = Zeroizing::new([0; RANDOM]);
+    rand::fill(&mut *random)?;
+    Ok(Zeroizing::new(random.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
 /// What whoever asks the agent has to know. Cloning is cheap; `Debug` does not show it.
 #[derive(Clone)]
-pub struct AccessToken(Arc<Zeroizing<String>>);
+pub(super) struct AccessToken(Arc<Zeroizing<String>>);
 
 /// A text that is no token: guessed too easily, or none that a header could bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -33,9 +50,14 @@ impl AccessToken {
     ///
     /// # Errors
     /// [`BadToken`]
-    pub fn from_text(text: &str) -> Result<Self, BadToken> {
+    pub(super) fn from_text(text: &str) -> Result<Self, BadToken> {
         let fits = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Self(Arc::new(Zeroizing::new(text.to_owned())))).ok_or(BadToken)
+    }
+
+    /// For its file, and for whoever may have it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
     }
 
     /// What a request that brings it says (RFC 6750 §2.1).
@@ -61,6 +83,37 @@ impl std::fmt::Debug for AccessToken {
     }
 }
 
+/// The token of this moment. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct CurrentToken(watch::Sender<AccessToken>);
+
+impl CurrentToken {
+    pub(super) fn new(token: AccessToken) -> Self {
+        Self(watch::Sender::new(token))
+    }
+
+    /// Whether it is this very one: another of the same text would be none.
+    pub(super) fn is(&self, token: &AccessToken) -> bool {
+        Arc::ptr_eq(&self.0.borrow().0, &token.0)
+    }
+
+    /// From now on it is that one.
+    pub(super) fn exchange(&self, token: AccessToken) {
+        self.0.send_replace(token);
+    }
+
+    /// Until it is not this one any more.
+    fn exchanged(&self, token: AccessToken) -> impl Future<Output = ()> + use<> {
+        let mut current = self.0.subscribe();
+        // A door that is gone lets nobody in either.
+        async move { drop(current.wait_for(|current| !Arc::ptr_eq(&current.0, &token.0)).await) }
+    }
+}
+
+/// The token that a request has brought, for handlers.
+#[derive(Debug, Clone)]
+pub(super) struct Brought(pub(super) AccessToken);
+
 /// Lets a request through that was meant for us.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let told = match gate.check(&request) {
@@ -72,14 +125,28 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
 }
 
 /// Lets a request through that brings the token.
-pub(super) async fn identify(State(token): State<AccessToken>, request: Request, next: Next) -> Response {
-    if token.is_in(request.headers()) {
-        return next.run(request).await;
+pub(super) async fn identify(State(current): State<CurrentToken>, mut request: Request, next: Next) -> Response {
+    let token = current.0.borrow().clone();
+    if !token.is_in(request.headers()) {
+        return missing_token().into_response();
     }
+    request.extensions_mut().insert(Brought(token.clone()));
+    let response = next.run(request).await;
+    if !is_event_stream(&response) {
+        return response;
+    }
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(current.exchanged(token))))
+}
+
+/// All else is answered in one go.
+fn is_event_stream(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
+}
+
+pub(super) fn missing_token() -> Denied {
     let told = "the agent's token is missing or wrong: send `Authorization: Bearer TOKEN`, with the text of the file `token` in its \
                 folder";
-    let ask = [(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-    (ask, Denied::new(StatusCode::UNAUTHORIZED, told)).into_response()
+    Denied::new(StatusCode::UNAUTHORIZED, told)
 }
 
 #[cfg(test)]

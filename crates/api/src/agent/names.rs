@@ -4,9 +4,10 @@ use adit_store::agent::{AuthMethod, ForwardType, HostKeyPolicy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A choice of the store, as JSON and its description have it.
+/// A choice of the store, as JSON and its description have it. The text is a bare token: wrapped as a literal, utoipa would not see it, and
+/// describe the names that the code has.
 macro_rules! choices {
-    ($($(#[$doc:meta])* $name:ident of $stored:ident { $($(#[$of:meta])* $choice:ident = $text:literal,)+ })+) => {$(
+    ($($(#[$doc:meta])* $name:ident of $stored:ident { $($(#[$of:meta])* $choice:ident = $text:tt,)+ })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         pub enum $name { $($(#[$of])* #[serde(rename = $text)] $choice,)+ }

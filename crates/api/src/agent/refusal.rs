@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::error::Error;
 
-use adit_agent::agent::{AddError, SecretChangeError, StartError, StopError, TrustError};
+use adit_agent::agent::{AddError, NotShown, SecretChangeError, StartError, StopError, TrustError};
+use adit_agent::known_hosts::{HostKeyError, ReplaceError};
 use adit_agent::records::InvalidRecord;
 use adit_agent::ssh_config::ImportError;
 use adit_agent::vault::VaultError;
@@ -13,11 +14,13 @@ use adit_store::StoreError;
 use adit_store::agent::{AddRecordError, BothJumps, ChangeRecordError, RecordRef, RemoveRecordError};
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::trial::TrialFailed;
+use super::whereabouts::TokenError;
 use crate::failure::{Failure, Refusal};
 
 const VAULT_LOCKED: &str = "VAULT_LOCKED";
@@ -103,11 +106,16 @@ fn code_of(status: StatusCode) -> &'static str {
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        match self {
+        let mut response = match self {
             Self::Plain(refusal) => refusal.into_response(),
             Self::InUse(in_use) => (StatusCode::CONFLICT, Json(in_use)).into_response(),
             Self::Trial(failed) => (StatusCode::BAD_GATEWAY, Json(failed)).into_response(),
+        };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2 has it say what would be enough.
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response
     }
 }
 
@@ -195,12 +203,29 @@ impl From<StopError> for Denied {
     }
 }
 
+impl From<NotShown> for Denied {
+    fn from(error: NotShown) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error.to_string())
+    }
+}
+
 impl From<TrustError> for Denied {
     fn from(error: TrustError) -> Self {
-        match error {
-            TrustError::NotShown => Self::new(StatusCode::NOT_FOUND, error.to_string()),
-            TrustError::HostKey(_) => Self::internal(&error),
-        }
+        let status = match &error {
+            TrustError::NotShown(error) => return (*error).into(),
+            TrustError::Known(_) => StatusCode::CONFLICT,
+            TrustError::Replace(ReplaceError::KeptElsewhere { .. } | ReplaceError::KnownMeanwhile { .. }) => {
+                StatusCode::CONFLICT
+            }
+            TrustError::Remember(error) | TrustError::Replace(ReplaceError::HostKey(error)) => match error {
+                HostKeyError::Changed(_) | HostKeyError::Revoked { .. } => StatusCode::CONFLICT,
+                HostKeyError::Name(_) => StatusCode::BAD_REQUEST,
+                HostKeyError::Unknown { .. } | HostKeyError::Declined { .. } | HostKeyError::File { .. } => {
+                    return Self::internal(error);
+                }
+            },
+        };
+        Self::new(status, error.to_string())
     }
 }
 
@@ -228,6 +253,12 @@ impl From<VaultError> for Denied {
             | VaultError::File { .. }
             | VaultError::Provider => Self::internal(&error),
         }
+    }
+}
+
+impl From<TokenError> for Denied {
+    fn from(error: TokenError) -> Self {
+        Self::internal(&error)
     }
 }
 

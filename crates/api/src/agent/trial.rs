@@ -23,9 +23,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Door;
+use super::events::answer;
 use super::question::At;
 use super::refusal::Denied;
-use crate::events::answer;
 use crate::failure::Failure;
 
 pub(super) fn routes() -> OpenApiRouter<Door> {

@@ -7,21 +7,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use adit_net::data_folder::{self, DataFolder};
-use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::gate::{AccessToken, BadToken};
+use super::gate::{AccessToken, BadToken, random_text};
 
 /// In the agent's folder.
 const TOKEN: &str = "token";
 
 /// More than any token has; what follows in a longer file is not read.
 const LARGEST_TOKEN: u64 = 4096;
-
-/// As many random bytes as the strongest cipher's key.
-const RANDOM: usize = 32;
 
 /// What a running agent says of itself, as `addresses.json` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +39,18 @@ impl Addresses {
     #[must_use]
     pub fn of(folder: &DataFolder, listen: SocketAddr) -> Self {
         Self {
-            url: format!("http://{listen}"),
+            url: url_of(listen),
             listen,
             token_file: folder.path().join(TOKEN),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+}
+
+/// Where an agent answers that listens there.
+pub(super) fn url_of(listen: SocketAddr) -> String {
+    format!("http://{listen}")
 }
 
 /// There is no token to be used.
@@ -64,7 +65,7 @@ pub enum TokenError {
         #[source]
         source: io::Error,
     },
-    /// There is no token yet, and none can be written.
+    /// None can be written; where there was one, it stays.
     #[error("cannot write the agent's token {path}")]
     Unwritten {
         /// The file.
@@ -95,24 +96,45 @@ pub enum TokenError {
     NoRandomness,
 }
 
+/// A token, and where it is kept.
+#[derive(Debug, Clone)]
+pub struct KeptToken {
+    pub(super) token: AccessToken,
+    pub(super) file: PathBuf,
+}
+
 /// The token of a folder, and whether it was made just now, which happens once.
 ///
 /// # Errors
 /// [`TokenError`]
-pub fn token_of(folder: &DataFolder) -> Result<(AccessToken, bool), TokenError> {
+pub fn token_of(folder: &DataFolder) -> Result<(KeptToken, bool), TokenError> {
+    let file = folder.path().join(TOKEN);
+    let kept = |token| KeptToken { token, file: file.clone() };
     // Looked for first: one that is there needs nothing written, which a full disk would refuse.
     match read_token(folder.path()) {
         Err(TokenError::Unread { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-        outcome => return outcome.map(|token| (token, false)),
+        outcome => return outcome.map(|token| (kept(token), false)),
     }
-    let path = folder.path().join(TOKEN);
-    let mut random = Zeroizing::new([0; RANDOM]);
-    rand::fill(&mut *random).map_err(|_| TokenError::NoRandomness)?;
-    let mut text: Zeroizing<String> = Zeroizing::new(random.iter().map(|byte| format!("{byte:02x}")).collect());
-    text.push('\n');
-    let made = data_folder::write_once(&path, text.as_bytes());
-    let made = made.map_err(|source| TokenError::Unwritten { path, source })?;
-    Ok((read_token(folder.path())?, made))
+    let made = data_folder::write_once(&file, text_of(&make_token()?).as_bytes());
+    let made = made.map_err(|source| TokenError::Unwritten { path: file.clone(), source })?;
+    Ok((kept(read_token(folder.path())?), made))
+}
+
+/// Makes a new token and puts it into the place of the one in this file, whole or not at all. It blocks.
+pub(super) fn exchange_token(file: PathBuf) -> Result<AccessToken, TokenError> {
+    let token = make_token()?;
+    let written = data_folder::replace(&file, text_of(&token).as_bytes(), 0o600);
+    written.map(|()| token).map_err(|source| TokenError::Unwritten { path: file, source })
+}
+
+fn make_token() -> Result<AccessToken, TokenError> {
+    let text = random_text().map_err(|_| TokenError::NoRandomness)?;
+    AccessToken::from_text(&text).map_err(|_| TokenError::NoRandomness)
+}
+
+/// As a file has it: a line.
+fn text_of(token: &AccessToken) -> Zeroizing<String> {
+    Zeroizing::new(format!("{}\n", token.reveal()))
 }
 
 /// Reads the token in an agent's folder.
@@ -145,7 +167,7 @@ mod tests {
         let path = folder.path().join(TOKEN);
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(text.trim_end().len(), 2 * RANDOM);
+        assert_eq!(text.trim_end().len(), 64, "256 bits");
         assert!(!token_of(&data).unwrap().1);
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `home` | an agent with its door open |
 //! | `gate` | who is let in |
+//! | `page` | how a browser comes in, and how the token is exchanged |
 //! | `records` | what is saved, changed and removed |
 //! | `refusals` | what may not be saved |
 //! | `profiles` | secrets that go in and never come out |
 //! | `running` | tunnels that start and stop without a server that answers |
-//! | `streams` | event streams in numbers |
+//! | `streams` | event streams: what they tell of changes, and in numbers |
 //! | `import` | records from an ssh_config |
 //! | `live` | tunnels and sessions with a server that does: a jump host |
 
@@ -16,6 +17,7 @@ mod gate;
 mod home;
 mod import;
 mod live;
+mod page;
 mod profiles;
 mod records;
 mod refusals;

@@ -81,6 +81,7 @@ async fn health_and_metrics_are_told_to_anybody() {
     let host = Host::start().await;
     let health = host.browser().get("/health").await;
     assert_eq!((health.status, &health.json()["status"]), (200, &json!("serving")));
+    assert_eq!(health.json()["areas"], json!(["jumphost"]));
     host.stopping.cancel();
     let health = host.browser().get("/health").await;
     assert_eq!((health.status, &health.json()["status"]), (503, &json!("stopping")), "a balancer sends nobody here");

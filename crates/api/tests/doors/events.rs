@@ -36,7 +36,8 @@ impl Stream {
         Self(BufReader::new(stream))
     }
 
-    async fn line(&mut self) -> Option<String> {
+    /// The next line, whatever it is; `None` at the end.
+    pub(crate) async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("a line, or the end").unwrap();
         (read > 0).then(|| line.trim_end().to_owned())

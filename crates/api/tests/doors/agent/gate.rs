@@ -1,10 +1,9 @@
 //! Every route asks for the token, and no request of another site comes as far as that.
 
-use adit_api::agent::AccessToken;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::home::{Home, TOKEN, refused};
+use super::home::{Home, TOKEN, kept_token, refused};
 use crate::browser::Answer;
 
 /// Every method and path of the document, and some that are not in it.
@@ -13,10 +12,11 @@ fn guarded() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "tun_1").replace("{number}", "1");
-        all.extend(item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
+        let methods = item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()));
+        all.extend(methods.filter(|(_, path)| path != "/page/enter"));
     }
     assert!(all.len() > 30, "{all:?}");
-    let others = ["/metrics", "/openapi.json", "/nothing-of-that-name", "/"];
+    let others = ["/metrics", "/openapi.json", "/nothing-of-that-name", "/assets", "/index.html", "/page/"];
     all.extend(others.map(|path| ("GET".to_owned(), path.to_owned())));
     all.push(("PATCH".to_owned(), "/tunnels".to_owned()));
     all
@@ -44,6 +44,7 @@ async fn nothing_but_health_is_told_without_the_token() {
     }
     let health = home.browser().get("/health").await;
     assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("serving")));
+    assert_eq!(health.json()["areas"], serde_json::json!(["agent"]));
     assert_eq!(home.get("/tunnels").await.as_array().map(Vec::len), Some(0));
 }
 
@@ -108,7 +109,6 @@ async fn every_answer_has_the_headers() {
 async fn the_door_stands_on_loopback_only() {
     let home = Home::new().await;
     let anywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let token = AccessToken::from_text(TOKEN).unwrap();
-    let refused = adit_api::agent::serve(home.agent(), anywhere, token).unwrap_err();
+    let refused = adit_api::agent::serve(home.agent(), anywhere, kept_token(home.folder())).unwrap_err();
     assert!(refused.to_string().contains("is no loopback address"), "{refused}");
 }

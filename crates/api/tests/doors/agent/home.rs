@@ -10,7 +10,8 @@ use adit_agent::dial::Nobody;
 use adit_agent::records::Places;
 use adit_agent::vault::Vault;
 use adit_api::Serving;
-use adit_api::agent::AccessToken;
+use adit_api::agent::{KeptToken, token_of};
+use adit_net::data_folder::{self, DataFolder};
 use adit_store::agent::AgentStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -42,15 +43,14 @@ impl Home {
             person: Arc::new(Nobody),
             places: Places {
                 known_hosts: folder.path().join("known_hosts"),
-                other_known_hosts: Vec::new(),
+                other_known_hosts: vec![folder.path().join("known_elsewhere")],
                 home: Some(folder.path().to_owned()),
             },
         };
         let (agent, task) = Agent::start(setup).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let token = AccessToken::from_text(TOKEN).unwrap();
-        let serving = adit_api::agent::serve(agent.clone(), listener, token).unwrap();
+        let serving = adit_api::agent::serve(agent.clone(), listener, kept_token(folder.path())).unwrap();
         Self { address, folder, agent, task, serving }
     }
 
@@ -83,7 +83,12 @@ impl Home {
     }
 
     pub(crate) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let authorization = format!("Bearer {TOKEN}");
+        self.ask_with(TOKEN, method, path, body).await
+    }
+
+    /// The same with another token.
+    pub(crate) async fn ask_with(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let authorization = format!("Bearer {token}");
         self.browser().send(method, path, body, &[("authorization", &authorization)]).await
     }
 
@@ -148,6 +153,15 @@ impl Home {
         became.unwrap_or_else(|_| panic!("{path} stays {seen}"));
         seen
     }
+}
+
+/// [`TOKEN`], as an agent finds it in its folder.
+pub(crate) fn kept_token(folder: &Path) -> KeptToken {
+    let file = folder.join("token");
+    if !file.exists() {
+        data_folder::replace(&file, TOKEN.as_bytes(), 0o600).unwrap();
+    }
+    token_of(&DataFolder::open(folder, "tester").unwrap()).unwrap().0
 }
 
 /// Status, code and sentence of an error, which has nothing else.

@@ -78,6 +78,88 @@ async fn a_strange_host_is_shown_judged_and_then_trusted() {
     pair.reads(&id, "connected").await;
 }
 
+/// The agent knows the jump host by a key that it does not show, in the file of this name.
+async fn with_old_key(file: &str) -> (Pair, String, String) {
+    let pair = strangers().await;
+    let old = PrivateKey::generate_ed25519().unwrap();
+    let host = format!("[127.0.0.1]:{}", pair.ssh_port);
+    let text = format!("# mine\nother,{host} {}\n", old.public_key().to_text("of old"));
+    std::fs::write(pair.home.folder().join(file), text).unwrap();
+    (pair, host, old.public_key().fingerprint().to_string())
+}
+
+#[tokio::test]
+async fn a_changed_key_is_replaced_when_somebody_says_so_and_only_by_the_one_they_saw() {
+    let (pair, host, old) = with_old_key("known_hosts").await;
+    let home = &pair.home;
+    let file = home.folder().join("known_hosts");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let id = pair.remote(9).await;
+    let start = async || {
+        home.order(&format!("/tunnels/{id}/start")).await;
+        pair.reads(&id, "failed").await;
+        home.get("/hosts/unknown").await
+    };
+    let hosts = start().await;
+    let known = json!([{"key_type": "ssh-ed25519", "fingerprint": old, "file": file, "line": 2}]);
+    assert_eq!((&hosts[0]["host"], &hosts[0]["known"]), (&json!(host), &known), "{hosts}");
+    assert_eq!(hosts[0]["may_replace"], true);
+    let shown = hosts[0]["fingerprint"].clone();
+
+    let (status, code, error) = refused(&home.post("/hosts/trust", json!({"host": host, "fingerprint": shown})).await);
+    assert_eq!((status, code.as_str()), (409, "CONFLICT"));
+    assert!(error.contains(&old) && error.contains("replace"), "{error}");
+    for wrong in [json!("SHA256:other"), json!(old)] {
+        let body = json!({"host": host, "fingerprint": wrong, "replace": true});
+        assert_eq!(refused(&home.post("/hosts/trust", body).await).0, 404);
+        assert_eq!(refused(&home.post("/hosts/reject", json!({"host": host, "fingerprint": wrong})).await).0, 404);
+    }
+    let rejected = json!({"host": host, "fingerprint": shown});
+    assert_eq!(home.post("/hosts/reject", rejected.clone()).await.status, 204);
+    assert_eq!(home.get("/hosts/unknown").await, json!([]));
+    assert_eq!(refused(&home.post("/hosts/reject", rejected).await).0, 404, "it is off the board");
+    let right = json!({"host": host, "fingerprint": shown, "replace": true});
+    assert_eq!(refused(&home.post("/hosts/trust", right.clone()).await).0, 404, "nobody takes what is not shown");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+
+    assert_eq!(start().await, hosts, "a login meets it again");
+    // What was compared is not what is known any more.
+    let newer = PrivateKey::generate_ed25519().unwrap();
+    std::fs::write(&file, format!("{before}{host} {}", newer.public_key().to_text(""))).unwrap();
+    let (status, _, error) = refused(&home.post("/hosts/trust", right.clone()).await);
+    assert_eq!((status, error.contains(&newer.public_key().fingerprint().to_string())), (409, true), "{error}");
+    std::fs::write(&file, &before).unwrap();
+
+    assert_eq!(home.post("/hosts/trust", right).await.status, 204);
+    assert_eq!(home.get("/hosts/unknown").await, json!([]));
+    let after = std::fs::read_to_string(&file).unwrap();
+    let mut lines = after.lines();
+    assert_eq!(lines.next(), Some("# mine"));
+    assert_eq!(lines.next(), before.lines().nth(1).map(|line| line.replace(&format!(",{host}"), "")).as_deref());
+    assert!(lines.next().unwrap().starts_with(&format!("{host} ssh-")), "{after}");
+    assert_eq!(lines.next(), None);
+    assert_eq!(home.order(&format!("/tunnels/{id}/start")).await.status, 200);
+    pair.reads(&id, "connected").await;
+}
+
+#[tokio::test]
+async fn a_key_in_a_file_of_somebody_else_is_left_to_them() {
+    let (pair, host, old) = with_old_key("known_elsewhere").await;
+    let home = &pair.home;
+    let id = pair.remote(9).await;
+    home.order(&format!("/tunnels/{id}/start")).await;
+    pair.reads(&id, "failed").await;
+    let hosts = home.get("/hosts/unknown").await;
+    assert_eq!((&hosts[0]["may_replace"], &hosts[0]["known"][0]["fingerprint"]), (&json!(false), &json!(old)));
+    let right = json!({"host": host, "fingerprint": hosts[0]["fingerprint"], "replace": true});
+    let (status, code, error) = refused(&home.post("/hosts/trust", right).await);
+    assert_eq!((status, code.as_str()), (409, "CONFLICT"));
+    let command = format!("ssh-keygen -R '{host}' -f {}", home.folder().join("known_elsewhere").display());
+    assert!(error.contains(&command), "{error}");
+    assert_eq!(home.get("/hosts/unknown").await, hosts, "it still waits");
+    assert_eq!(std::fs::read_to_string(home.folder().join("known_hosts")).unwrap_or_default(), "");
+}
+
 #[tokio::test]
 async fn bytes_and_connections_are_shown_told_and_cut() {
     let pair = acquainted().await;

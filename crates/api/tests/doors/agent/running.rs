@@ -116,6 +116,7 @@ async fn orders_for_what_is_not_there_or_off_are_refused() {
         assert_eq!(refused(&home.ask(method, path, None).await).0, 404, "{path}");
     }
     let unknown = json!({"host": "bastion", "fingerprint": "SHA256:x"});
+    assert_eq!(refused(&home.post("/hosts/reject", unknown.clone()).await).0, 404);
     assert_eq!(refused(&home.post("/hosts/trust", unknown).await).0, 404);
     let id = tunnel(&home, &profile, 1, free_port().await).await;
     home.put(&format!("/tunnels/{id}"), json!({"enabled": false})).await;
@@ -197,6 +198,7 @@ async fn a_page_hears_of_a_start_and_of_the_end() {
     {
         assert_eq!(stream.event().await.unwrap(), (name.to_owned(), first));
     }
+    assert_eq!(stream.event().await.unwrap().0, "records");
     home.order(&format!("/tunnels/{id}/start")).await;
     let began = Instant::now();
     let told = stream.wait_for("tunnels").await;
