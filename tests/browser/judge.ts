@@ -4,12 +4,10 @@
 import path from "node:path";
 
 import { AxeBuilder } from "@axe-core/playwright";
-import type { Page } from "@playwright/test";
-
-import { expect } from "./story.ts";
+import { expect, type Page } from "@playwright/test";
 
 const SHOTS = path.resolve(import.meta.dirname, "../../target/browser-shots");
-const WIDE = { width: 1280, height: 860 };
+export const WIDE = { width: 1280, height: 860 };
 export const PHONE = { width: 360, height: 740 };
 
 /** Nothing serious in either theme and at either width, and nothing to scroll sideways. */

@@ -2,7 +2,8 @@
 
 import { readFile } from "node:fs/promises";
 
-import { listens, serve } from "./harness.ts";
+import { serve } from "../web.ts";
+import { listens } from "./harness.ts";
 import { expect, test } from "./story.ts";
 
 test("an invitation, a session killed, its trace in the audit log, and an account switched off", async ({

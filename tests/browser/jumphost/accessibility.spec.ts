@@ -1,20 +1,7 @@
 // The main job with nothing but a keyboard. What each page and dialog is like is told in every_page and every_dialog.
 
-import type { Locator } from "@playwright/test";
-
+import { tabTo } from "../window.ts";
 import { expect, PASSWORD, test } from "./story.ts";
-
-/** Presses Tab until the focus is there, as a person would; more than a page of presses is a page that can't be used. */
-async function tabTo(target: Locator): Promise<void> {
-  const page = target.page();
-  const passed: string[] = [];
-  for (let presses = 0; presses < 60; presses += 1) {
-    if (await target.evaluate((element) => element === document.activeElement)) return;
-    await page.keyboard.press("Tab");
-    passed.push(await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 80) ?? "nothing"));
-  }
-  throw new Error(`60 times Tab does not lead to ${target}, but to\n${passed.join("\n")}`);
-}
 
 test("sign-in, key, command, port and Remove Key with the keyboard alone", async ({ host, member, stranger }) => {
   await member("alice");

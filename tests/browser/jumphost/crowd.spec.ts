@@ -5,7 +5,9 @@ import path from "node:path";
 
 import type { Page } from "@playwright/test";
 
-import { type JumpHost, listens, type Machine, type Running, serve } from "./harness.ts";
+import type { Running } from "../running.ts";
+import { serve } from "../web.ts";
+import { type JumpHost, listens, type Machine } from "./harness.ts";
 import { expect, test } from "./story.ts";
 
 /** The rows of one page of a list. */

@@ -3,7 +3,7 @@
 
 import type { Locator, Page } from "@playwright/test";
 
-import { sideways } from "./judge.ts";
+import { sideways } from "../judge.ts";
 import { expect, test } from "./story.ts";
 
 const MARKUP = `<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{7*7}}`;

@@ -1,6 +1,7 @@
 // Registered ports are an inventory: they bind nothing and stop nothing, and are nobody else's business until they are shared.
 
-import { listens, serve, visit } from "./harness.ts";
+import { serve } from "../web.ts";
+import { listens, visit } from "./harness.ts";
 import { expect, test } from "./story.ts";
 
 test("registering changes nothing for tunnels", async ({ host, member }) => {

@@ -1,86 +1,20 @@
 // What a story needs outside the browser: the built jump host on a data folder of its own, machines with a real shell and
 // OpenSSH's client, and a service to share. Everything listens on loopback, at an address of the story's own, and ends with it.
 
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { promisify } from "node:util";
 
-import { expect } from "@playwright/test";
-
-const run = promisify(execFile);
-const REPOSITORY = path.resolve(import.meta.dirname, "../..");
-const ADIT = process.env.ADIT_BIN ?? path.join(REPOSITORY, "target/debug/adit");
-
-/** A program that was started, with what it said. */
-export class Running {
-  output = "";
-  readonly ended: Promise<number | null>;
-  /** When it ended, by the machine's clock; a browser on the same machine reads the same one. */
-  endedAt: number | null = null;
-
-  constructor(readonly child: ChildProcess) {
-    child.stdout?.on("data", (text) => (this.output += text));
-    child.stderr?.on("data", (text) => (this.output += text));
-    child.on("exit", () => (this.endedAt = Date.now()));
-    this.ended = new Promise((resolve) => child.on("close", (code) => resolve(code)));
-  }
-
-  /** Waits until it has said `text`; fails when it ends before, or is silent for too long. */
-  async says(text: string | RegExp, milliseconds = 10_000): Promise<void> {
-    const said = () => (typeof text === "string" ? this.output.includes(text) : text.test(this.output));
-    await expect
-      .poll(() => said() || this.endedAt !== null, { timeout: milliseconds, intervals: [20] })
-      .toBe(true)
-      .catch(() => undefined);
-    if (!said()) throw new Error(`it did not say ${text}, but: ${this.output}`);
-  }
-
-  /** Its exit code; fails when it does not end in `milliseconds`. */
-  async exitCode(milliseconds: number): Promise<number | null> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`it did not end within ${milliseconds} ms: ${this.output}`)), milliseconds);
-    });
-    return Promise.race([this.ended, late]).finally(() => clearTimeout(timer));
-  }
-
-  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
-    await this.ended;
-  }
-}
+import { adit, ownAddress, REPOSITORY, run, Running } from "../running.ts";
+import { type Answer, ask, open } from "../web.ts";
 
 interface Addresses {
   ssh: string;
   web: string;
 }
-
-interface Answer {
-  status: number;
-  headers: http.IncomingHttpHeaders;
-  body: any;
-}
-
-function parsed(text: string): any {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/** Each story has a loopback address of its own, so that all of them may use the ports of the documents. */
-function ownAddress(): string {
-  const number = process.pid % 60_000;
-  own += 1;
-  return `127.${100 + (own % 100)}.${number >> 8}.${(number & 255) || 1}`;
-}
-let own = 0;
 
 /** The real binary. */
 export class JumpHost {
@@ -93,7 +27,6 @@ export class JumpHost {
 
   /** `settings` are lines of the configuration file; `logged` is how much is logged. */
   static async start({ settings = "", logged = "info" } = {}): Promise<JumpHost> {
-    if (!existsSync(ADIT)) throw new Error(`there is no ${ADIT}: run \`cargo build\` first, or name one in ADIT_BIN`);
     const folder = await mkdtemp(path.join(tmpdir(), "adit-browser-"));
     const address = ownAddress();
     const config = path.join(folder, "jump.yaml");
@@ -105,7 +38,7 @@ export class JumpHost {
 
   private static async launch(flags: string[], folder: string, logged: string) {
     const env = { ...process.env, ADIT_LOG: logged };
-    const server = new Running(spawn(ADIT, ["jumphost", ...flags], { env, stdio: ["ignore", "pipe", "pipe"] }));
+    const server = new Running(spawn(adit(), ["jumphost", ...flags], { env, stdio: ["ignore", "pipe", "pipe"] }));
     const file = path.join(folder, "data", "addresses.json");
     await server.says(/^ +dashboard /m, 15_000);
     const addresses = JSON.parse(await readFile(file, "utf8")) as Addresses;
@@ -138,26 +71,18 @@ export class JumpHost {
 
   /** An administrator's command that must succeed; returns what `--json` printed. */
   async admin(...words: string[]): Promise<any> {
-    const { stdout } = await run(ADIT, ["jumphost", "--data", this.data, ...words, "--json"]);
+    const { stdout } = await run(adit(), ["jumphost", "--data", this.data, ...words, "--json"]);
     return stdout.trim() === "" ? undefined : JSON.parse(stdout);
   }
 
   /** One request as no browser would send it: every header as given. */
   async ask(method: string, route: string, headers: http.OutgoingHttpHeaders = {}, body?: unknown): Promise<Answer> {
-    const response = await this.open(method, route, headers, body);
-    let text = "";
-    for await (const piece of response) text += piece;
-    return { status: response.statusCode ?? 0, headers: response.headers, body: parsed(text) };
+    return ask(this.url, method, route, headers, body);
   }
 
   /** The answer's head, as soon as it is there; its body is a stream. */
   async open(method: string, route: string, headers: http.OutgoingHttpHeaders = {}, body?: unknown): Promise<http.IncomingMessage> {
-    const typed = body === undefined ? headers : { "content-type": "application/json", ...headers };
-    return new Promise((resolve, reject) => {
-      const request = http.request(new URL(route, this.url), { method, headers: typed, agent: false }, resolve);
-      request.on("error", reject);
-      request.end(body === undefined ? undefined : JSON.stringify(body));
-    });
+    return open(this.url, method, route, headers, body);
   }
 
   async stop(): Promise<void> {
@@ -220,21 +145,6 @@ export class Machine {
   async stop(): Promise<void> {
     await Promise.all(this.running.map((running) => running.stop("SIGKILL")));
   }
-}
-
-/** A web service that answers every request with the same text, and keeps the cookies it was sent. */
-export async function serve(body: string): Promise<{ port: number; cookies: string[]; stop: () => void }> {
-  const cookies: string[] = [];
-  const server = http.createServer(({ headers }, response) => {
-    if (headers.cookie !== undefined) cookies.push(headers.cookie);
-    response.end(body);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const stop = () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { port: (server.address() as net.AddressInfo).port, cookies, stop };
 }
 
 /**

@@ -2,9 +2,9 @@
 
 import type { Page } from "@playwright/test";
 
-import { ADMIN_TABS, DOORS, PAGES, PORT_PAGES } from "../../web/src/jumphost/places.ts";
-import { serve } from "./harness.ts";
-import { judge } from "./judge.ts";
+import { ADMIN_TABS, DOORS, PAGES, PORT_PAGES } from "../../../web/src/jumphost/places.ts";
+import { serve } from "../web.ts";
+import { judge } from "../judge.ts";
 import { expect, type Story, test } from "./story.ts";
 
 /** A provider that nobody answers for. */

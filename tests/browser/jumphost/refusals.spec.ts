@@ -1,6 +1,7 @@
 // An SSH client only says that a forward failed; the page says why, and what to do.
 
-import { serve, visit } from "./harness.ts";
+import { serve } from "../web.ts";
+import { visit } from "./harness.ts";
 import { expect, test } from "./story.ts";
 
 test("a port outside the range", async ({ member }) => {

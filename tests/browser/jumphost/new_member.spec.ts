@@ -1,6 +1,7 @@
 // The whole way of a member who has nothing yet: a link, a key, a command, a visitor; and the key taken away again.
 
-import { listens, serve, visit } from "./harness.ts";
+import { serve } from "../web.ts";
+import { listens, visit } from "./harness.ts";
 import { expect, test, untilGone } from "./story.ts";
 
 /** What the page promises between a change and its sight. */

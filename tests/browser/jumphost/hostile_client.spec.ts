@@ -6,8 +6,8 @@ import path from "node:path";
 
 import type { Page } from "@playwright/test";
 
-import type { Running } from "./harness.ts";
-import { PHONE, sideways } from "./judge.ts";
+import type { Running } from "../running.ts";
+import { PHONE, sideways } from "../judge.ts";
 import { expect, type Person, test } from "./story.ts";
 
 const MARKUP = `<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{7*7}}`;

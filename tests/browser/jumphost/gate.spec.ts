@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 
-import { serve } from "./harness.ts";
+import { serve } from "../web.ts";
 import { expect, PASSWORD, test } from "./story.ts";
 
 test("a foreign Host and a foreign Origin are 403 before anything else", async ({ host, member }) => {

@@ -8,7 +8,8 @@ import type net from "node:net";
 import path from "node:path";
 import { promisify } from "node:util";
 
-import { JumpHost, Machine, serve } from "./harness.ts";
+import { serve } from "../web.ts";
+import { JumpHost, Machine } from "./harness.ts";
 import { expect, PASSWORD, Person, test } from "./story.ts";
 
 const run = promisify(execFile);

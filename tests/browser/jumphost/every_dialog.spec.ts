@@ -1,16 +1,12 @@
 // Every dialog of the page: with nothing but a keyboard it opens, keeps the focus, closes with Esc and gives the focus back to what
 // opened it; and axe judges it as it judges pages.
 
-import { readdir, readFile } from "node:fs/promises";
-import path from "node:path";
-
 import type { Locator, Page } from "@playwright/test";
 
-import { serve } from "./harness.ts";
-import { judge, PHONE } from "./judge.ts";
+import { serve } from "../web.ts";
+import { judge, PHONE } from "../judge.ts";
+import { dialogsWithoutCase, keepsTheFocus } from "../window.ts";
 import { expect, type Person, test } from "./story.ts";
-
-const SOURCE = path.resolve(import.meta.dirname, "../../web/src");
 
 interface Case {
   /** The file in web/src that says what is in the dialog. */
@@ -98,35 +94,9 @@ const ADMINISTRATOR: Case[] = [
 const MENU = "ui/Frame.svelte";
 
 test("every dialog has its case here", async () => {
-  const cases = new Map<string, number>([[MENU, 1]]);
-  for (const { of } of [...MEMBER, ...ADMINISTRATOR]) cases.set(of, (cases.get(of) ?? 0) + 1);
-  const files = (await readdir(SOURCE, { recursive: true })).filter((file) => file.endsWith(".svelte"));
-  const without: string[] = [];
-  for (const file of files) {
-    // What all dialogs are made of.
-    if (["ui/Dialog.svelte", "ui/Confirm.svelte"].includes(file)) continue;
-    const dialogs = (await readFile(path.join(SOURCE, file), "utf8")).match(/<(Dialog|Confirm|LinkDialog|dialog)\b/g) ?? [];
-    if (dialogs.length > (cases.get(file) ?? 0)) without.push(`${file}: ${dialogs.length} dialogs, ${cases.get(file) ?? 0} cases`);
-  }
-  expect(without).toEqual([]);
+  const cases = [...MEMBER, ...ADMINISTRATOR].map(({ of }) => of);
+  expect(await dialogsWithoutCase(["jumphost", "ui"], [MENU, ...cases])).toEqual([]);
 });
-
-/** Tab and Shift+Tab, once around and further, reach nothing behind an open dialog. */
-async function keepsTheFocus(page: Page, dialog: Locator, name: string): Promise<void> {
-  const stops = await dialog.locator("a[href], button, input, select, textarea, summary").count();
-  for (const keys of ["Tab", "Shift+Tab"]) {
-    for (let presses = 0; presses < stops + 2; presses += 1) {
-      await page.keyboard.press(keys);
-      const behind = await page.evaluate(() => {
-        const focused = document.activeElement;
-        // On its way around the focus passes the browser's own window; then the document has it.
-        const away = focused === null || focused === document.body || focused.closest("dialog") !== null;
-        return away ? null : focused.outerHTML.slice(0, 100);
-      });
-      expect.soft(behind, `${keys} in ${name}`).toBeNull();
-    }
-  }
-}
 
 async function opens(page: Page, { opener, through = [], title }: Case): Promise<Locator> {
   const dialog = page.getByRole("dialog");

@@ -1,9 +1,11 @@
 // What a story has in the browser: people, each with a browser window and a machine of their own. A story that a page complains
 // about fails: a violated content security policy, an error nobody caught, a dialog that a stranger's script opened.
 
-import { type Browser, expect, type Page, test as base } from "@playwright/test";
+import { expect, type Page, test as base } from "@playwright/test";
 
-import { JumpHost, Machine, type Running, visit } from "./harness.ts";
+import type { Running } from "../running.ts";
+import { openWindow } from "../window.ts";
+import { JumpHost, Machine, visit } from "./harness.ts";
 
 export { expect };
 
@@ -134,17 +136,6 @@ export async function untilGone(page: Page, selectors: string[]): Promise<Stopwa
   };
 }
 
-function watch(page: Page, complaints: string[]): void {
-  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
-  page.on("dialog", (dialog) => {
-    complaints.push(`a dialog: ${dialog.message()}`);
-    void dialog.dismiss();
-  });
-  page.on("console", (message) => {
-    if (/content security policy|trusted ?types?|refused to/i.test(message.text())) complaints.push(message.text());
-  });
-}
-
 export interface Story {
   host: JumpHost;
   /** Somebody without an account, in front of an empty window. */
@@ -159,13 +150,6 @@ interface Options {
   logged: string;
   /** Lines of the configuration file. */
   settings: string;
-}
-
-async function window(browser: Browser, complaints: string[]): Promise<Page> {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  watch(page, complaints);
-  return page;
 }
 
 export const test = base.extend<Story & Options>({
@@ -183,7 +167,7 @@ export const test = base.extend<Story & Options>({
     const people: Person[] = [];
     const complaints: string[] = [];
     await use(async (name) => {
-      const page = await window(browser, complaints);
+      const page = await openWindow(browser, complaints);
       const person = new Person(name, host, page, await Machine.make(host.folder, name));
       people.push(person);
       return person;
