@@ -33,7 +33,20 @@ function precompress(): Plugin {
   };
 }
 
-/** `npm run dev` answers the API from memory; no jump host is needed to work on the page. */
+/** The paths of the local agent, which have no prefix. */
+const AGENT_PATHS = '^/(tunnels|profiles|jump-hosts|sessions|hosts|settings|secrets|import|events|health|page)\\b';
+
+/** `ADIT_AGENT=http://127.0.0.1:7070 npm run dev` works on the agent's pages with that agent. */
+function runningAgent(target: string): Plugin {
+  return {
+    name: 'running-agent',
+    apply: 'serve',
+    // It answers no page but its own.
+    config: () => ({ server: { proxy: { [AGENT_PATHS]: { target, changeOrigin: true, headers: { origin: target } } } } }),
+  };
+}
+
+/** `npm run dev` answers the jump host's API from memory; none is needed to work on its pages. */
 function mockServer(): Plugin {
   return {
     name: 'mock-server',
@@ -46,8 +59,10 @@ function mockServer(): Plugin {
   };
 }
 
+const agent = process.env.ADIT_AGENT;
+
 export default defineConfig({
-  plugins: [svelte(), precompress(), mockServer()],
+  plugins: [svelte(), precompress(), agent === undefined ? mockServer() : runningAgent(agent)],
   build: {
     // The oldest browsers with `light-dark()`, on which both themes rest.
     target: ['chrome123', 'firefox120', 'safari17.5'],

@@ -313,6 +313,7 @@ export function mockApi() {
   /** @param {Request} request @param {Response} response @param {() => void} next */
   return async (request, response, next) => {
     const url = new URL(request.url ?? '/', 'http://mock');
+    if (url.pathname === '/health') return send(response, { status: 200, body: { status: 'serving', version: '0.2.0', areas: ['jumphost'] } });
     if (!url.pathname.startsWith('/api/v1/')) return next();
     const method = request.method ?? 'GET';
     const path = url.pathname.slice('/api/v1/'.length).split('/').map(decodeURIComponent);

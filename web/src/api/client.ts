@@ -1,6 +1,4 @@
-/** One request to the server and back. What the requests mean stands in `calls.ts`. */
-
-import { sessionKey } from '../lib/session-key';
+/** One request to a server and back. What the requests mean stands with the role that has them. */
 
 /** Why a request did not succeed, in words that can be shown. */
 export class ApiError extends Error {
@@ -12,6 +10,8 @@ export class ApiError extends Error {
     readonly status: number,
     /** Seconds, with 429. */
     readonly retryAfter: number | null,
+    /** The whole answer; some say more than why. */
+    readonly told: Readonly<Record<string, unknown>> = {},
   ) {
     super(message);
   }
@@ -19,43 +19,64 @@ export class ApiError extends Error {
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** Called when the server no longer knows the session. */
-let signedOut: () => void = () => undefined;
-
-export function onSignedOut(handler: () => void): void {
-  signedOut = handler;
+/** Leaves out what is empty: `?q=` would mean "named nothing" to nobody. */
+export function query(values: Record<string, string | number | null | undefined>): string {
+  const filled = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  return filled.length === 0 ? '' : `?${new URLSearchParams(filled.map(([name, value]) => [name, String(value)]))}`;
 }
 
-export async function request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
-  const response = await send(method, path, 'application/json', body === undefined ? {} : { body: JSON.stringify(body) });
-  const text = await answered(response.text());
-  return (text === '' ? undefined : JSON.parse(text)) as Answer;
+export interface Setup {
+  /** Before each path. */
+  base: string;
+  /** What says who asks; read anew for each request. */
+  credentials: () => Record<string, string>;
+  /** The code of the refusal that says: nobody we know. */
+  signedOutCode: string;
 }
 
-/** A whole file: a link could not carry the session's key. */
-export async function download(path: string): Promise<Blob> {
-  const response = await send('GET', path, '*/*');
-  return answered(response.blob());
-}
+/** The REST interface of one role. */
+export class Server {
+  readonly #setup: Setup;
+  #signedOut: () => void = () => undefined;
 
-/** The answer's head, when it is a success; its body is still to come. */
-export async function send(
-  method: Method,
-  path: string,
-  accept: string,
-  rest: { body?: string; signal?: AbortSignal } = {},
-): Promise<Response> {
-  const headers: Record<string, string> = { accept };
-  if (rest.body !== undefined) headers['content-type'] = 'application/json';
-  const key = sessionKey();
-  if (key !== null) headers['x-csrf-token'] = key;
-  const response = await answered(
-    fetch(`/api/v1${path}`, { method, headers, credentials: 'same-origin', cache: 'no-store', ...rest }),
-  );
-  if (response.ok) return response;
-  const error = toError(response.status, await answered(response.text()));
-  if (error.code === 'signed-out') signedOut();
-  throw error;
+  constructor(setup: Setup) {
+    this.#setup = setup;
+  }
+
+  /** Called when the server no longer knows who asks. */
+  onSignedOut(handler: () => void): void {
+    this.#signedOut = handler;
+  }
+
+  async request<Answer>(method: Method, path: string, body?: unknown): Promise<Answer> {
+    const response = await this.send(method, path, 'application/json', body === undefined ? {} : { body: JSON.stringify(body) });
+    const text = await answered(response.text());
+    return (text === '' ? undefined : JSON.parse(text)) as Answer;
+  }
+
+  /** A whole file: a link could not carry what says who asks. */
+  async download(path: string): Promise<Blob> {
+    const response = await this.send('GET', path, '*/*');
+    return answered(response.blob());
+  }
+
+  /** The answer's head, when it is a success; its body is still to come. */
+  async send(
+    method: Method,
+    path: string,
+    accept: string,
+    rest: { body?: string; signal?: AbortSignal } = {},
+  ): Promise<Response> {
+    const headers: Record<string, string> = { accept, ...this.#setup.credentials() };
+    if (rest.body !== undefined) headers['content-type'] = 'application/json';
+    const response = await answered(
+      fetch(`${this.#setup.base}${path}`, { method, headers, credentials: 'same-origin', cache: 'no-store', ...rest }),
+    );
+    if (response.ok) return response;
+    const error = toError(response.status, await answered(response.text()));
+    if (error.code === this.#setup.signedOutCode) this.#signedOut();
+    throw error;
+  }
 }
 
 /** What the network gives, or that it gives nothing. */
@@ -67,7 +88,8 @@ async function answered<Value>(part: Promise<Value>): Promise<Value> {
   }
 }
 
-function toError(status: number, text: string): ApiError {
+/** An error's text in an event is read as an answer's is. */
+export function toError(status: number, text: string): ApiError {
   let told: { error?: unknown; code?: unknown; retry_after?: unknown } = {};
   try {
     told = (JSON.parse(text) ?? {}) as typeof told;
@@ -79,6 +101,7 @@ function toError(status: number, text: string): ApiError {
     typeof told.code === 'string' ? told.code : `status-${status}`,
     status,
     typeof told.retry_after === 'number' ? told.retry_after : null,
+    told as Record<string, unknown>,
   );
 }
 

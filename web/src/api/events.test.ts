@@ -1,7 +1,9 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { keepSessionKey, forgetSessionKey } from '../lib/session-key';
-import { ApiError, onSignedOut } from './client';
+import { afterEach, expect, test, vi } from 'vitest';
+import { ApiError, Server } from './client';
 import { listen } from './events';
+
+const server = new Server({ base: '/api/v1', credentials: () => ({ 'x-csrf-token': 'the key' }), signedOutCode: 'signed-out' });
+const source = { server, path: '/events', silence: 45_000 };
 
 /** A server that says what the test says, and keeps the requests it got. */
 class Stream {
@@ -29,49 +31,47 @@ class Stream {
 function listening(leave = new AbortController()) {
   const told: string[] = [];
   const opened = vi.fn();
-  const ended = listen(leave.signal, { opened, told: (event, data) => told.push(`${event} ${data}`) });
+  const ended = listen(source, leave.signal, { opened, told: (event, data) => told.push(`${event} ${data}`) });
   return { told, opened, ended, leave };
 }
 
-beforeEach(() => keepSessionKey('the key'));
 afterEach(() => {
   vi.useRealTimers();
   vi.unstubAllGlobals();
-  forgetSessionKey();
 });
 
 test('each event is told with its name, however the bytes were cut', async () => {
-  const server = new Stream();
+  const stream = new Stream();
   const { told, opened, ended } = listening();
   const bytes = new TextEncoder().encode('event: me\ndata: {"account":"zoë"}\n\n: still here\n\nevent: directory\ndata: {}\n\n');
   // One byte at a time: also in the middle of a letter.
-  for (const byte of bytes) server.say(Uint8Array.of(byte));
+  for (const byte of bytes) stream.say(Uint8Array.of(byte));
   await vi.waitFor(() => expect(told).toEqual(['me {"account":"zoë"}', 'directory {}']));
   expect(opened).toHaveBeenCalledOnce();
-  expect(server.requests[0]?.headers.get('x-csrf-token')).toBe('the key');
-  server.end();
+  expect(stream.requests[0]?.headers.get('x-csrf-token')).toBe('the key');
+  stream.end();
   await expect(ended).rejects.toThrow(ApiError);
 });
 
 test('a listener that leaves hears nothing more, and that is no error', async () => {
-  const server = new Stream();
+  const stream = new Stream();
   const { told, opened, ended, leave } = listening();
   await vi.waitFor(() => expect(opened).toHaveBeenCalled());
   leave.abort();
   await expect(ended).resolves.toBeUndefined();
   expect(told).toEqual([]);
-  expect(server.requests).toHaveLength(1);
+  expect(stream.requests).toHaveLength(1);
 });
 
 test('a stream that falls silent is lost, and one that only says that it is there is not', async () => {
   vi.useFakeTimers();
-  const server = new Stream();
+  const stream = new Stream();
   const { opened, ended } = listening();
   const lost = vi.fn();
   const over = ended.catch(lost);
   await vi.waitFor(() => expect(opened).toHaveBeenCalled());
   for (let quarter = 0; quarter < 12; quarter += 1) {
-    server.say(': still here\n\n');
+    stream.say(': still here\n\n');
     await vi.advanceTimersByTimeAsync(15_000);
   }
   expect(lost).not.toHaveBeenCalled();
@@ -84,7 +84,7 @@ test('a session that is over is told as such', async () => {
   const over = { error: 'sign in first', code: 'signed-out' };
   vi.stubGlobal('fetch', async () => Response.json(over, { status: 401 }));
   const signedOut = vi.fn();
-  onSignedOut(signedOut);
+  server.onSignedOut(signedOut);
   const { opened, ended } = listening();
   await expect(ended).rejects.toMatchObject({ status: 401, code: 'signed-out' });
   expect(signedOut).toHaveBeenCalledOnce();

@@ -1,10 +1,18 @@
-/** The server's stream of events, read with `fetch`: an `EventSource` sends no headers, and the session's key is one. */
+/** Streams of events, read with `fetch`: an `EventSource` sends no headers, and what says who asks is one. */
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { ApiError, send } from './client';
+import { ApiError, type Method, type Server } from './client';
 
-/** The server says something every 15 s, if only a comment. A way that was cut while a machine slept says nothing, not even that. */
-const SILENCE = 45_000;
+export interface Source {
+  server: Server;
+  method?: Method;
+  path: string;
+  /**
+   * Milliseconds. The server says something more often than that, if only a comment; a way that was cut while a machine slept says
+   * nothing, not even that.
+   */
+  silence: number;
+}
 
 export interface Listener {
   /** The server has begun to tell. */
@@ -13,10 +21,10 @@ export interface Listener {
 }
 
 /** Listens until `signal` ends it. A stream that does not begin, breaks, falls silent, or is ended by the server is an `ApiError`. */
-export async function listen(signal: AbortSignal, { opened, told }: Listener): Promise<void> {
+export async function listen(source: Source, signal: AbortSignal, { opened, told }: Listener): Promise<void> {
   let response: Response;
   try {
-    response = await send('GET', '/events', 'text/event-stream', { signal });
+    response = await source.server.send(source.method ?? 'GET', source.path, 'text/event-stream', { signal });
   } catch (error) {
     if (signal.aborted) return;
     throw error;
@@ -25,7 +33,7 @@ export async function listen(signal: AbortSignal, { opened, told }: Listener): P
   let patience: ReturnType<typeof setTimeout> | undefined;
   const heard = () => {
     clearTimeout(patience);
-    patience = setTimeout(() => void events?.cancel().catch(() => undefined), SILENCE);
+    patience = setTimeout(() => void events?.cancel().catch(() => undefined), source.silence);
   };
   const parser = new EventSourceParserStream({ onComment: heard });
   const events = response.body?.pipeThrough(new TextDecoderStream()).pipeThrough(parser).getReader();

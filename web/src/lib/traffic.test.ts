@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { addSample, currentRate, dayColumns, SPARK_WINDOW, sparkPath, type Sample } from './traffic';
+import { addSample, currentRate, dayColumns, highestRate, type Sample, SPARK_WINDOW, sparkPath } from './traffic';
 
 const T = 1_000_000;
 
@@ -35,23 +35,23 @@ test('what leaves the window is forgotten', () => {
 });
 
 test('nothing moving is a line at the bottom', () => {
-  expect(sparkPath([], T, 120, 28)).toBe('M0 28H120');
-  expect(sparkPath(fed([0, 5], [1_000, 5]), T + 1_000, 120, 28)).toBe('M0 28H120');
+  expect(sparkPath([], T, { width: 120, height: 28 })).toBe('M0 28H120');
+  expect(sparkPath(fed([0, 5], [1_000, 5]), T + 1_000, { width: 120, height: 28 })).toBe('M0 28H120');
 });
 
 test('the highest rate touches the top, and half of it the middle', () => {
   const samples = fed([0, 0], [1_000, 100], [2_000, 150]);
-  expect(sparkPath(samples, T + 2_000, 120, 28)).toBe('M0 28L116 28L118 0L120 14');
+  expect(sparkPath(samples, T + 2_000, { width: 120, height: 28 })).toBe('M0 28L116 28L118 0L120 14');
 });
 
 test('a burst that is over comes down again', () => {
   const samples = fed([0, 0], [1_000, 100]);
-  expect(sparkPath(samples, T + 31_000, 120, 28)).toBe('M0 28L58 28L60 0L62 28L120 28');
+  expect(sparkPath(samples, T + 31_000, { width: 120, height: 28 })).toBe('M0 28L58 28L60 0L62 28L120 28');
 });
 
 test('a path holds numbers only, whatever the clock does', () => {
   const samples = fed([0, 0], [1_000, 100], [2_000, 150]);
-  for (const now of [T - 1e9, T, T + 500, T + 1e9]) expect(sparkPath(samples, now, 120, 28)).not.toMatch(/NaN|Infinity/);
+  for (const now of [T - 1e9, T, T + 500, T + 1e9]) expect(sparkPath(samples, now, { width: 120, height: 28 })).not.toMatch(/NaN|Infinity/);
 });
 
 test('a day has each of its minutes, those without traffic as zeros', () => {
@@ -61,4 +61,10 @@ test('a day has each of its minutes, those without traffic as zeros', () => {
   expect([times.length, into.length, out.length]).toEqual([1_440, 1_440, 1_440]);
   expect(times.at(-1)).toBe(now / 1_000);
   expect([into.at(-6), out.at(-6), into.at(-5)]).toEqual([1, 10, 0]);
+});
+
+test('a longer graph of two lines has one top', () => {
+  const samples = fed([0, 0], [1_000, 4_000], [2_000, 6_000]);
+  expect(highestRate(samples, T + 2_000)).toBe(4_000);
+  expect(sparkPath(samples, T + 2_000, { width: 300, height: 100, window: 300_000, top: 8_000 })).toBe('M0 100L298 100L299 50L300 75');
 });

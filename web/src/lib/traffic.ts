@@ -14,12 +14,12 @@ export const SPARK_WINDOW = 60_000;
 const QUIET = 2_500;
 
 /** Adds a total. A long silence before it was a silence of the tunnel too, except for the last second. */
-export function addSample(samples: readonly Sample[], next: Sample): Sample[] {
+export function addSample(samples: readonly Sample[], next: Sample, window = SPARK_WINDOW): Sample[] {
   const last = samples.at(-1);
   // A total that shrinks is another session at the same port: begin anew.
   if (!last || next.total < last.total) return [next];
   if (next.at <= last.at) return [...samples.slice(0, -1), { at: last.at, total: next.total }];
-  const kept = samples.filter((sample) => sample.at >= next.at - SPARK_WINDOW - QUIET);
+  const kept = samples.filter((sample) => sample.at >= next.at - window - QUIET);
   if (next.at - last.at > QUIET) kept.push({ at: next.at - 1_000, total: last.total });
   kept.push(next);
   return kept;
@@ -33,9 +33,8 @@ export function currentRate(samples: readonly Sample[], now: number): number {
   return ((last.total - before.total) * 1_000) / (last.at - before.at);
 }
 
-/** The `d` of a path: time from left to right, the highest rate at the top, with a line at the bottom for none. */
-export function sparkPath(samples: readonly Sample[], now: number, width: number, height: number): string {
-  const begin = now - SPARK_WINDOW;
+/** The rates between the samples after `begin`. */
+function rates(samples: readonly Sample[], begin: number): { at: number; rate: number }[] {
   const points: { at: number; rate: number }[] = [];
   for (let i = 1; i < samples.length; i += 1) {
     const before = samples[i - 1];
@@ -43,10 +42,32 @@ export function sparkPath(samples: readonly Sample[], now: number, width: number
     if (!before || !sample || sample.at <= begin || sample.at <= before.at) continue;
     points.push({ at: sample.at, rate: ((sample.total - before.total) * 1_000) / (sample.at - before.at) });
   }
-  const highest = Math.max(...points.map((point) => point.rate), 0);
+  return points;
+}
+
+/** The highest rate of the last `window`, in bytes per second. */
+export function highestRate(samples: readonly Sample[], now: number, window = SPARK_WINDOW): number {
+  return Math.max(...rates(samples, now - window).map((point) => point.rate), 0);
+}
+
+/** What a graph of rates is drawn to. */
+export interface Canvas {
+  width: number;
+  height: number;
+  /** Milliseconds from left to right. */
+  window?: number;
+  /** The rate at the top; the highest there was, where nothing is said. */
+  top?: number;
+}
+
+/** The `d` of a path: time from left to right, the highest rate at the top, with a line at the bottom for none. */
+export function sparkPath(samples: readonly Sample[], now: number, { width, height, window = SPARK_WINDOW, top }: Canvas): string {
+  const begin = now - window;
+  const points = rates(samples, begin);
+  const highest = top ?? highestRate(samples, now, window);
   const flat = `M0 ${height}H${width}`;
-  if (highest === 0) return flat;
-  const x = (at: number) => round(((Math.min(at, now) - begin) / SPARK_WINDOW) * width);
+  if (highest === 0 || points.length === 0) return flat;
+  const x = (at: number) => round(((Math.min(at, now) - begin) / window) * width);
   const y = (value: number) => round(height - (value / highest) * height);
   let path = `M0 ${height}`;
   const first = points[0];

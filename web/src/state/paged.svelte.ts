@@ -1,8 +1,10 @@
 /** A long list, of which one page at a time is fetched: neither the server nor the browser touches the rest. */
 
-import type { Window } from '../api/calls';
 import type { ApiError } from '../api/client';
 import { Resource } from './resource.svelte';
+
+/** Which part of a long list is wanted: what `q` finds, from the `offset`th on, `limit` at most. */
+export type Window = { q: string; offset: number; limit: number };
 
 export interface Page<Item> {
   total: number;

@@ -1,6 +1,6 @@
 /** The limits a tier may set, in the words of the page. */
 
-import type { LimitsView } from '../../api/types';
+import type { LimitsView } from '../api/types';
 
 export interface Limit {
   name: keyof LimitsView;

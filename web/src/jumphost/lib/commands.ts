@@ -3,6 +3,8 @@
  * it meets there, a POSIX shell or systemd.
  */
 
+import { isPlainWord, shellPath, shellQuote } from '../../lib/shell';
+
 /** What a command is made of. `host` comes from the server, the key file from the person: neither is trusted to be plain. */
 export interface TunnelCommand {
   host: string;
@@ -14,25 +16,10 @@ export interface TunnelCommand {
   localPort: number;
 }
 
-const PLAIN_WORD = /^[A-Za-z0-9_@%+=:,./-]+$/;
-
-/** One word of a POSIX shell (POSIX.1 §2.2.2: within single quotes everything but a single quote is literal). */
-export function shellQuote(word: string): string {
-  if (PLAIN_WORD.test(word)) return word;
-  return `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
-/** As `shellQuote`, but a leading `~/` stays bare: quoted, the shell would look for a folder called `~`. */
-export function shellPath(path: string): string {
-  if (path === '~' || path === '~/') return path;
-  if (path.startsWith('~/')) return `~/${shellQuote(path.slice(2))}`;
-  return shellQuote(path);
-}
-
 /** One word of `ExecStart=` (systemd.service(5), "Command lines"): `%` and `$` double, C escapes within double quotes. */
 export function unitQuote(word: string): string {
   const doubled = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
-  if (PLAIN_WORD.test(word)) return doubled;
+  if (isPlainWord(word)) return doubled;
   return `"${doubled.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 
@@ -138,9 +125,4 @@ export function systemdCommand(tunnel: TunnelCommand): string {
 export function knownHostsCommand(knownHosts: string[]): string {
   const words = knownHosts.map((line) => shellQuote(line)).join(' ');
   return `mkdir -p ~/.ssh && printf '%s\\n' ${words} >> ~/.ssh/known_hosts`;
-}
-
-/** `host:port`, with the brackets that an IPv6 address needs (RFC 3986 §3.2.2). */
-export function address(host: string, port: number): string {
-  return host.includes(':') && !host.startsWith('[') ? `[${host}]:${port}` : `${host}:${port}`;
 }

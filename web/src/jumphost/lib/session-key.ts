@@ -4,7 +4,7 @@
  * somebody's only with both.
  */
 
-import { forget, keep, recall } from './storage';
+import { forget, keep, recall } from '../../lib/storage';
 
 const PLACE = 'adit.session-key';
 const BEGUN = 'adit.provider-sign-in';

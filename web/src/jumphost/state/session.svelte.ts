@@ -1,7 +1,8 @@
 /** Who is looking at this page. */
 
+import { ApiError } from '../../api/client';
 import { signIn } from '../api/calls';
-import { ApiError, onSignedOut } from '../api/client';
+import { server } from '../api/server';
 import type { SessionView } from '../api/types';
 import { acceptSessionKey, forgetSessionKey, keepSessionKey, onOtherTab, sessionKey } from '../lib/session-key';
 
@@ -15,7 +16,7 @@ class Session {
   #phase = $state.raw<Phase>({ is: 'starting' });
 
   constructor() {
-    onSignedOut(() => this.ended());
+    server.onSignedOut(() => this.ended());
     // This tab's requests are now somebody else's, or nobody's; it must not go on to show whose they were.
     onOtherTab(() => void this.resume());
   }

@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
+import { address } from '../../lib/address';
+import { shellPath, shellQuote } from '../../lib/shell';
 import {
-  address,
   autosshCommand,
   keepaliveCommand,
   knownHostsCommand,
   plainCommand,
-  shellPath,
-  shellQuote,
   systemdCommand,
   systemdUnit,
   type TunnelCommand,

@@ -1,0 +1,98 @@
+/** What buttons, toggles, menus and keys do to a tunnel, and what became of it. */
+
+import { SvelteMap, SvelteSet } from 'svelte/reactivity';
+import { ApiError } from '../../api/client';
+import { notices } from '../../state/notices.svelte';
+import { copyText } from '../../ui/clipboard';
+import * as calls from '../api/calls';
+import { localAddress } from '../lib/forward';
+import { isActive } from '../lib/status';
+import { hostKeys } from './host-keys.svelte';
+import { live, type Tunnel } from './live.svelte';
+
+class Orders {
+  readonly #busy = new SvelteSet<string>();
+  readonly #errors = new SvelteMap<string, string>();
+
+  /** An order for this tunnel or session is under way. */
+  busy(id: string): boolean {
+    return this.#busy.has(id);
+  }
+
+  /** Why the last order was not carried out. */
+  error(id: string): string | null {
+    return this.#errors.get(id) ?? null;
+  }
+
+  /** Stops what is active, and starts everything else. */
+  async toggle(tunnel: Tunnel): Promise<boolean> {
+    return isActive(tunnel.status) ? this.stop(tunnel) : this.start(tunnel);
+  }
+
+  async start({ id }: Tunnel): Promise<boolean> {
+    hostKeys.expect();
+    return this.#carryOut(id, () => calls.tunnels.start(id));
+  }
+
+  async stop({ id }: Tunnel): Promise<boolean> {
+    return this.#carryOut(id, () => calls.tunnels.stop(id));
+  }
+
+  async reconnect({ id }: Tunnel): Promise<boolean> {
+    hostKeys.expect();
+    return this.#carryOut(id, () => calls.tunnels.reconnect(id));
+  }
+
+  async connect(session: string): Promise<boolean> {
+    hostKeys.expect();
+    return this.#carryOut(session, () => calls.sessions.connect(session));
+  }
+
+  async disconnect(session: string): Promise<boolean> {
+    return this.#carryOut(session, () => calls.sessions.disconnect(session));
+  }
+
+  /** All that may run and do not. One by one, as the agent does it: their logins are shared where they can be. */
+  async startAll(tunnels: readonly Tunnel[]): Promise<void> {
+    const idle = tunnels.filter(({ enabled, status }) => enabled && !isActive(status));
+    await this.#all(idle, 'started', (tunnel) => this.start(tunnel));
+  }
+
+  async reconnectAll(tunnels: readonly Tunnel[]): Promise<void> {
+    const running = tunnels.filter(({ status }) => isActive(status) || status === 'failed');
+    await this.#all(running, 'reconnecting', (tunnel) => this.reconnect(tunnel));
+  }
+
+  async copyAddress(tunnel: Tunnel): Promise<void> {
+    const text = localAddress(tunnel);
+    const worked = await copyText(text);
+    notices.say(worked ? `Copied ${text}` : 'Your browser did not allow copying. Select the address and copy it by hand.');
+  }
+
+  async #all(tunnels: readonly Tunnel[], done: string, order: (tunnel: Tunnel) => Promise<boolean>): Promise<void> {
+    let worked = 0;
+    for (const tunnel of tunnels) if (await order(tunnel)) worked += 1;
+    const refused = tunnels.length - worked;
+    if (tunnels.length === 0) notices.say('There was nothing to do.');
+    else notices.say(`${worked} ${done}${refused > 0 ? `, ${refused} refused: each says why` : ''}.`);
+  }
+
+  async #carryOut(id: string, order: () => Promise<unknown>): Promise<boolean> {
+    if (this.#busy.has(id)) return false;
+    this.#busy.add(id);
+    this.#errors.delete(id);
+    try {
+      await order();
+      await live.settle();
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.#errors.set(id, error.message);
+      return false;
+    } finally {
+      this.#busy.delete(id);
+    }
+  }
+}
+
+export const orders = new Orders();
