@@ -3,15 +3,14 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use adit_core::{BindFailure, Port, PortHolder};
+use adit_net::kernel_sockets::{self, TcpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How far the next free port is looked for: far enough to get past a row of services, near enough to be remembered.
 const NEAR: u16 = 100;
-/// `TCP_LISTEN` in the tables of the kernel.
-const LISTENING: &str = "0A";
 
 /// What a failed bind tells a person. Reads `/proc`; may take milliseconds.
 pub(crate) fn explain(address: SocketAddr, error: &io::Error) -> BindFailure {
@@ -39,64 +38,31 @@ fn can_bind(address: SocketAddr) -> io::Result<()> {
 }
 
 fn holder(address: SocketAddr) -> Option<PortHolder> {
-    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listener_links(&table, address))
-        .collect();
-    if inodes.is_empty() {
+    let is_in_the_way = |socket: &TcpSocket| {
+        socket.listens
+            && socket.local.port() == address.port()
+            && (socket.local.ip() == address.ip() || socket.local.ip().is_unspecified())
+    };
+    let links = kernel_sockets::tcp_sockets().into_iter().filter(is_in_the_way);
+    // As it is called among the descriptors of its process.
+    let links: Vec<String> = links.map(|socket| format!("socket:[{}]", socket.inode)).collect();
+    if links.is_empty() {
         return None;
     }
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let pid = pids.find(|pid| has_one_of(*pid, &inodes))?;
+    let pid = pids.find(|pid| has_one_of(*pid, &links))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(PortHolder { name: name.trim_end().into(), pid })
 }
 
-/// How the listeners in the way of `address` are called among the descriptors of their process.
-fn listener_links(table: &str, address: SocketAddr) -> Vec<String> {
-    let inodes = table.lines().filter_map(|line| listener_inode(line, address));
-    inodes.map(|inode| format!("socket:[{inode}]")).collect()
-}
-
-fn has_one_of(pid: u32, inodes: &[String]) -> bool {
+fn has_one_of(pid: u32, links: &[String]) -> bool {
     // Of another person's process nothing can be read.
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     descriptors
         .flatten()
         .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-        .any(|link| link.to_str().is_some_and(|link| inodes.iter().any(|inode| inode == link)))
-}
-
-/// The inode of a listener in the way of `address`, if this line of the kernel's table is about one (proc(5)).
-fn listener_inode(line: &str, address: SocketAddr) -> Option<&str> {
-    let mut fields = line.split_whitespace();
-    let local = fields.nth(1)?;
-    let state = fields.nth(1)?;
-    let (ip, port) = local.split_once(':')?;
-    if state != LISTENING || u16::from_str_radix(port, 16).ok()? != address.port() {
-        return None;
-    }
-    let ip = kernel_address(ip)?;
-    (ip == address.ip() || ip.is_unspecified()).then_some(())?;
-    fields.nth(5)
-}
-
-/// The kernel prints words of 32 bits as the machine holds them.
-fn kernel_address(text: &str) -> Option<IpAddr> {
-    let word = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::to_ne_bytes);
-    match text.len() {
-        8 => Some(Ipv4Addr::from(word(text)?).into()),
-        32 => {
-            let mut bytes = [0; 16];
-            for (index, chunk) in bytes.chunks_exact_mut(4).enumerate() {
-                chunk.copy_from_slice(&word(text.get(index * 8..index * 8 + 8)?)?);
-            }
-            Some(Ipv6Addr::from(bytes).to_canonical())
-        }
-        _ => None,
-    }
+        .any(|link| link.to_str().is_some_and(|link| links.iter().any(|one| one == link)))
 }
 
 #[cfg(test)]
@@ -125,21 +91,5 @@ mod tests {
         let error = io::Error::from(io::ErrorKind::PermissionDenied);
         let told = explain(([127, 0, 0, 1], 80).into(), &error);
         assert!(matches!(told, BindFailure::System { .. }), "{told}");
-    }
-
-    #[test]
-    fn the_kernels_tables_are_read() {
-        let line = "   3: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 45678 1";
-        let at = |text: &str| listener_inode(line, text.parse().unwrap());
-        // As a machine prints it that holds the lowest byte first.
-        if cfg!(target_endian = "little") {
-            assert_eq!(at("127.0.0.1:8080"), Some("45678"));
-            assert_eq!(at("127.0.0.2:8080"), None);
-            assert_eq!(at("127.0.0.1:8081"), None);
-        }
-        assert_eq!(listener_inode(&line.replace(" 0A ", " 01 "), ([127, 0, 0, 1], 8080).into()), None, "established");
-        let any = line.replace("0100007F", "00000000000000000000000000000000");
-        assert_eq!(listener_inode(&any, ([127, 0, 0, 1], 8080).into()), Some("45678"), "everywhere");
-        assert_eq!(listener_inode("sl local_address", ([127, 0, 0, 1], 8080).into()), None);
     }
 }
