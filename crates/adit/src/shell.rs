@@ -2,9 +2,16 @@
 
 use std::path::Path;
 
-pub(crate) use adit_core::quoted;
+/// A text as a POSIX shell reads it back.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@,%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
 
-/// A path as a POSIX shell reads it back.
+/// The same for a path.
 pub(crate) fn quoted_path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
@@ -24,7 +31,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_shown_so_that_it_pastes() {
+    fn a_text_is_shown_so_that_it_pastes() {
+        for (text, shown) in [
+            ("/home/a/id_ed25519.pub", "/home/a/id_ed25519.pub"),
+            ("my key.pub", "'my key.pub'"),
+            ("it's", r"'it'\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(text), shown);
+        }
         assert_eq!(data_flag(Path::new("/a b")), " --data '/a b'");
     }
 }

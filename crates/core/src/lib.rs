@@ -19,7 +19,6 @@
 //! | [`port`](Port) | what a port and a range of ports are |
 //! | [`name`](AccountName) | how accounts and sessions are called |
 //! | [`printable`](Printable) | what of a stranger's text may reach a log, a terminal or a page |
-//! | [`shell`](quoted) | how a text stands in a command that is shown to be pasted |
 //! | [`forward`](BindRequest) | what the address of a `tcpip-forward` means |
 //! | [`port_table`](PortTable) | who holds which port, and when it moves |
 //! | [`login_gate`](LoginGate) | which connection may try to log in |
@@ -48,7 +47,6 @@ mod pool;
 mod port;
 mod port_table;
 mod printable;
-mod shell;
 mod socks5;
 mod target;
 mod tunnel;
@@ -69,7 +67,6 @@ pub use port_table::{
     ForwardRequest, Holding, PortLease, PortRules, PortTable, PortWish, RefuseReason, RequestId, Takeover,
 };
 pub use printable::{AtMost, Printable};
-pub use shell::quoted;
 pub use socks5::{ConnectFailure, ConnectOutcome, Socks5, SocksRefusal, SocksWish};
 pub use target::{BadHost, Target};
 pub use tunnel::{AlreadyRunning, Attempt, BindFailure, PortHolder, Setback, Tunnel, TunnelStatus, TunnelWish};
