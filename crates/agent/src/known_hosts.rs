@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use adit_core::{Port, Printable, quoted};
+use adit_core::{Port, Printable};
 use adit_ssh::crypto::{Fingerprint, PublicKey};
 use thiserror::Error;
 
@@ -196,8 +196,8 @@ pub enum HostKeyError {
 pub enum ReplaceError {
     /// One of them stands in a file that somebody else keeps, and would be taken from there as ever.
     #[error(
-        "{host} is known by {known}, in a file that is only read here; take that out with: ssh-keygen -R {} -f {}",
-        quoted(.host.as_str()), quoted(&.known.place.file.to_string_lossy())
+        "{host} is known by {known}, in a file that is only read here; if the new key is right, take the host out of that \
+         line yourself"
     )]
     KeptElsewhere {
         /// The host.

@@ -1,5 +1,7 @@
 //! The text of a file of known keys, changed in the lines of one host and in nothing else: what we do not understand stays, byte for byte.
 
+use adit_ssh::crypto::PublicKey;
+
 use super::HostName;
 use super::line::Line;
 
@@ -9,13 +11,18 @@ pub(super) fn without(text: &[u8], host: &HostName) -> Vec<u8> {
     let mut rest = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         match Line::parse(&String::from_utf8_lossy(line)) {
-            Some(parsed) if parsed.marker.is_none() && parsed.names(host.as_str()) => {
+            Some(parsed) if parsed.marker.is_none() && parsed.names(host.as_str()) && is_key(&parsed) => {
                 rest.extend(without_host(line, &parsed, host));
             }
             _ => rest.extend_from_slice(line),
         }
     }
     rest
+}
+
+/// A key of a kind that we do not speak was never shown to anybody, so nobody has compared it either: it stays.
+fn is_key(line: &Line) -> bool {
+    PublicKey::from_blob(&line.blob).is_ok()
 }
 
 /// The text with a line more.

@@ -156,19 +156,22 @@ pub struct StrangeHost {
     pub known: Vec<KnownKey>,
     /// Whether all of those stand in the agent's own file, so that the agent can put this key into their place.
     pub may_replace: bool,
+    /// When that was. A key that was judged and is shown again at once is another question, also for whoever looks now and then.
+    pub shown_at: SystemTime,
 }
 
 impl StrangeHost {
     /// Because of whom a login failed, if that is why. `own`: the file of known keys that the agent writes.
     pub(crate) fn of(error: &DialError, own: &Path) -> Option<Self> {
+        let shown_at = SystemTime::now();
         match &*error.why {
             DialFailure::HostKey(HostKeyError::Unknown { host, key, .. }) => {
-                Some(Self { host: host.clone(), key: key.clone(), known: Vec::new(), may_replace: true })
+                Some(Self { host: host.clone(), key: key.clone(), known: Vec::new(), may_replace: true, shown_at })
             }
             DialFailure::HostKey(HostKeyError::Changed(change)) => {
                 let known: Vec<KnownKey> = change.all_known().cloned().collect();
                 let may_replace = known.iter().all(|known| *known.place.file == *own);
-                Some(Self { host: change.host.clone(), key: change.shown.clone(), known, may_replace })
+                Some(Self { host: change.host.clone(), key: change.shown.clone(), known, may_replace, shown_at })
             }
             _ => None,
         }

@@ -211,7 +211,7 @@ impl Supervisor {
             }
             Order::Disturb => self.handle_disturbance(),
             Order::ForgetStranger { stranger, forgotten } => {
-                self.forget_strangers(|other| *other == stranger);
+                self.forget_strangers(|other| (&other.host, &other.key) == (&stranger.host, &stranger.key));
                 let _ = forgotten.send(());
             }
             Order::NoteChange => self.board.send_modify(|board| board.records += 1),
