@@ -21,17 +21,54 @@ fn open(agent: &Agent, words: &[&str]) -> Command {
 #[track_caller]
 fn code_in<'a>(agent: &Agent, address: &'a str) -> &'a str {
     assert!(!address.contains(&agent.token()), "the token is in no address");
-    let code = address.strip_prefix(&format!("{}/#/enter?code=", agent.url()));
-    code.unwrap_or_else(|| panic!("{address}"))
+    // What no cache of a browser has, then what reaches no server.
+    let rest = address.strip_prefix(&format!("{}/?", agent.url())).unwrap_or_else(|| panic!("{address}"));
+    let (fresh, code) = rest.split_once("#/enter?code=").unwrap_or_else(|| panic!("{address}"));
+    assert!(!fresh.is_empty() && fresh.bytes().all(|byte| byte.is_ascii_digit()), "{address}");
+    code
 }
 
 /// As the page does with the code in its address: the status and the answer.
 fn enter(agent: &Agent, code: &str) -> (u16, Value) {
-    let body = json!({"code": code}).to_string();
-    let url = format!("{}/page/enter", agent.url());
-    let told = curl(&["-w", "\n%{http_code}", "-H", "Content-Type: application/json", "-d", &body, &url]);
+    enter_by(&mut Command::new("curl"), agent, code)
+}
+
+fn enter_by(curl: &mut Command, agent: &Agent, code: &str) -> (u16, Value) {
+    curl.args([
+        "-s",
+        "--noproxy",
+        "",
+        "--max-time",
+        "10",
+        "-w",
+        "\n%{http_code}",
+        "-H",
+        "Content-Type: application/json",
+    ]);
+    curl.arg("-d").arg(json!({"code": code}).to_string()).arg(format!("{}/page/enter", agent.url()));
+    let told = finish(curl, 2 * SOON);
     let (answer, status) = told.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{told:?}"));
     (status.parse().unwrap(), serde_json::from_str(answer).unwrap())
+}
+
+/// The arguments of whoever opens an address can be read by every user of the machine.
+#[test]
+fn a_code_that_another_user_has_seen_lets_them_nowhere() {
+    let agent = Agent::start();
+    let printed = finish(&mut open(&agent, &["--print"]), SOON).stdout;
+    let code = code_in(&agent, printed.trim_end());
+    let nobody = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "curl"]);
+        command
+    };
+    for _ in 0..3 {
+        let (status, answer) = enter_by(&mut nobody(), &agent, code);
+        assert_eq!((status, &answer["code"]), (403, &json!("FORBIDDEN")), "{answer}");
+    }
+    let (status, answer) = enter_by(&mut nobody(), &agent, &"0".repeat(64));
+    assert_eq!((status, &answer["code"]), (401, &json!("BAD_CODE")), "a guess is told nothing else");
+    assert_eq!(enter(&agent, code).0, 200, "its owner still comes in with it");
 }
 
 #[test]
@@ -112,7 +149,15 @@ fn a_changed_host_key_is_replaced_by_who_has_compared_it() {
 
     assert_eq!(agent.adit("tunnel start web").code(), 1);
     let file = agent.data().join("known_hosts");
-    let listed = agent.json("host list");
+    // Each time it is shown is a time of its own.
+    let list = || {
+        let mut listed = agent.json("host list");
+        for host in listed.as_array_mut().unwrap() {
+            assert!(host.as_object_mut().unwrap().remove("shown_at").is_some_and(|at| at.is_i64()));
+        }
+        listed
+    };
+    let listed = list();
     let known = json!([{"key_type": "ssh-ed25519", "fingerprint": old, "file": file, "line": 1}]);
     let wanted = json!([{
         "host": host, "key_type": "ssh-ed25519", "fingerprint": new, "known": known, "may_replace": true,
@@ -142,7 +187,7 @@ fn a_changed_host_key_is_replaced_by_who_has_compared_it() {
     let mut asked = judge();
     asked.type_in(b"no\n");
     assert_eq!(asked.wait_exit(SOON).code(), 1);
-    assert_eq!(agent.json("host list"), wanted);
+    assert_eq!(list(), wanted);
     let mut asked = judge();
     asked.type_in(b"yes\n");
     assert_eq!(asked.wait_exit(SOON).code(), 0);

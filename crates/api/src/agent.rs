@@ -128,7 +128,7 @@ pub fn serve(agent: Agent, listener: TcpListener, token: KeptToken) -> io::Resul
         return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
     }
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let own = OwnOrigins::new(address, &address.ip().to_string(), None, &[]);
+    let own = OwnOrigins::by_address();
     // Nothing of it is for other sites to link to.
     let gate = Gate::new(own, false, Networks::default(), |_| false);
     let entry = Entry::new(token, url_of(address));

@@ -1,7 +1,7 @@
 //! `adit open`: lets a browser in to the agent's page. The address has a code in it that is good once; the agent's token is in no address.
 
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use adit_api::agent::view::PageCode;
 use clap::Args;
@@ -19,7 +19,7 @@ const HELP: &str = help!(
   adit open --print
       prints the address instead, for a browser of your choice
 
-The address lets one browser in, once and within ten minutes. Ask again for another."
+The address lets one browser in, once and within ten minutes; only one of your own user. Ask again for another."
 );
 
 /// Whoever opens addresses hands them to a browser and ends. One that goes on for longer has become the browser.
@@ -45,7 +45,7 @@ struct Address {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let asker = Asker::new(&arguments.common)?;
     let PageCode { code, .. } = asker.client.order("/page/codes").await?;
-    let address = Address { url: format!("{}/#/enter?code={code}", asker.client.url()) };
+    let address = Address { url: format!("{}/?{}#/enter?code={code}", asker.client.url(), fresh()) };
     if arguments.print || asker.output.is_json() {
         return asker.output.answer(&address, |address| address.url.clone());
     }
@@ -56,6 +56,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             asker.output.answer(&address, |address| address.url.clone())
         }
     }
+}
+
+/// An address that no cache of the browser has: somebody else may have had this port before, and have left a page of theirs there.
+fn fresh() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
 /// Hands the address to the desktop. The error is the beginning of a sentence.

@@ -11,15 +11,17 @@ use aws_lc_rs::rand;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::StreamExt;
 use thiserror::Error;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::refusal::Denied;
+use super::whereabouts::url_of;
+use crate::connections::Ends;
 use crate::gate::Gate;
 use crate::gate::origin::Foreign;
 
@@ -116,12 +118,36 @@ pub(super) struct Brought(pub(super) AccessToken);
 
 /// Lets a request through that was meant for us.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if request.headers().get("service-worker").is_some_and(|asked| asked == "script") {
+        return no_worker();
+    }
     let told = match gate.check(&request) {
         Ok(_) => return next.run(request).await,
-        Err(Foreign::Host) => "the agent is not known by that name; use the address it printed at its start",
+        Err(Foreign::Host) => match way_to_page(&request) {
+            Some(page) => return Redirect::temporary(&page).into_response(),
+            None => "the agent is not known by that name; use the address it printed at its start",
+        },
         Err(Foreign::Origin) => "a page of another site may not ask the agent",
     };
     Denied::new(StatusCode::FORBIDDEN, told).into_response()
+}
+
+/// Our page has no service worker. A browser that asks for one was given it by somebody else, who had this port while no agent ran, and
+/// would go on to answer in our place: it is to forget what that one left there (Clear Site Data).
+fn no_worker() -> Response {
+    tracing::warn!(
+        "a browser has a service worker from somebody else who had this port before; it is told to forget it"
+    );
+    let forget = [("clear-site-data", "\"cache\", \"storage\"")];
+    (forget, Denied::new(StatusCode::NOT_FOUND, "the agent's page has no service worker")).into_response()
+}
+
+/// Where the page is, for somebody who typed `localhost`: the page would keep the token for a name at which others may listen too.
+fn way_to_page(request: &Request) -> Option<String> {
+    let local = request.extensions().get::<Ends>()?.local;
+    let host = request.headers().get(HOST)?;
+    let is_meant = host.as_bytes() == format!("localhost:{}", local.port()).as_bytes();
+    (request.method().is_safe() && request.uri().path() == "/" && is_meant).then(|| format!("{}/", url_of(local)))
 }
 
 /// Lets a request through that brings the token.

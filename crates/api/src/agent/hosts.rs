@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use adit_agent::agent::StrangeHost;
 use adit_agent::known_hosts::KnownKey;
+use adit_store::UnixMillis;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -33,6 +34,8 @@ pub struct UnknownHost {
     pub known: Vec<KnownKeyView>,
     /// Whether all of those stand in the agent's own file, so that they can be replaced.
     pub may_replace: bool,
+    /// When it showed it last.
+    pub shown_at: i64,
 }
 
 /// A key by which a host is known.
@@ -61,12 +64,13 @@ impl From<&KnownKey> for KnownKeyView {
 
 impl UnknownHost {
     pub(super) fn all(hosts: &[StrangeHost]) -> Vec<Self> {
-        let one = |StrangeHost { host, key, known, may_replace }: &StrangeHost| Self {
+        let one = |StrangeHost { host, key, known, may_replace, shown_at }: &StrangeHost| Self {
             host: host.as_str().to_owned(),
             key_type: key.key_type().into(),
             fingerprint: key.fingerprint().to_string(),
             known: known.iter().map(KnownKeyView::from).collect(),
             may_replace: *may_replace,
+            shown_at: UnixMillis::from(*shown_at).0,
         };
         hosts.iter().map(one).collect()
     }

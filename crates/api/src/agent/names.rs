@@ -62,7 +62,16 @@ choices! {
 
 #[cfg(test)]
 mod tests {
+    use utoipa::PartialSchema;
+
     use super::*;
+
+    #[test]
+    fn the_description_has_the_names_that_travel() {
+        let described = serde_json::to_value([LoginMethod::schema(), UnknownHosts::schema()]).unwrap();
+        assert_eq!(described[0]["enum"], serde_json::json!(["password", "key", "agent", "keyboard_interactive"]));
+        assert_eq!(described[1]["enum"], serde_json::json!(["strict", "ask", "accept-new"]));
+    }
 
     #[test]
     fn the_names_are_those_of_the_store() {

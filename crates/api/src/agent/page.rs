@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use adit_net::kernel_sockets;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -25,6 +26,7 @@ use super::gate::{AccessToken, Brought, CurrentToken, missing_token, random_text
 use super::question::{Asked, Secret};
 use super::refusal::Denied;
 use super::whereabouts::{KeptToken, exchange_token};
+use crate::connections::Ends;
 use crate::failure::Refusal;
 
 /// For a browser that has to be started first, and a person who copies an address from one machine to another.
@@ -113,13 +115,29 @@ impl Codes {
         self.waiting.push_back(Code { text, token, until: now + CODE_LIFETIME });
     }
 
+    /// Whether a code is good. How long that takes tells nothing of the codes there are.
+    fn has(&self, text: &str, now: Instant) -> bool {
+        self.waiting.iter().any(|code| now < code.until && code.is(text))
+    }
+
     /// Uses up a code. How long that takes tells nothing of the codes there are.
     fn take(&mut self, text: &str, now: Instant) -> Option<AccessToken> {
         self.waiting.retain(|code| now < code.until);
-        let is_it = |code: &Code| verify_slices_are_equal(code.text.as_bytes(), text.as_bytes()).is_ok();
-        let found = self.waiting.iter().position(is_it)?;
+        let found = self.waiting.iter().position(|code| code.is(text))?;
         self.waiting.remove(found).map(|code| code.token)
     }
+}
+
+impl Code {
+    fn is(&self, text: &str) -> bool {
+        verify_slices_are_equal(self.text.as_bytes(), text.as_bytes()).is_ok()
+    }
+}
+
+/// Whether the other end of a connection is another user's. Where the system does not say whose it is, nobody is kept out.
+async fn belongs_to_another(Ends { peer, local }: Ends) -> bool {
+    let asked = tokio::task::spawn_blocking(move || kernel_sockets::has_one_owner(local, peer)).await;
+    asked.is_ok_and(|one_owner| one_owner == Some(false))
 }
 
 impl fmt::Debug for Codes {
@@ -192,13 +210,20 @@ async fn make_code(
     Ok((StatusCode::CREATED, Json(code)))
 }
 
-/// Gives the token for a code, which is used up then. It is asked without the token.
+/// Gives the token for a code, which is used up then. It is asked without the token, by the user that runs the agent.
 #[utoipa::path(post, path = "/page/enter", tag = "page", request_body = Enter, responses((status = 200, body = PageToken)))]
 async fn enter(
     State(Door { entry, .. }): State<Door>,
+    Extension(ends): Extension<Ends>,
     Asked(Enter { code }): Asked<Enter>,
 ) -> Result<Json<PageToken>, Denied> {
-    let token = entry.codes().take(&code.reveal(), Instant::now());
+    let code = code.reveal();
+    // Whoever opens addresses is told them in its arguments, which every user of the machine can read.
+    if entry.codes().has(&code, Instant::now()) && belongs_to_another(ends).await {
+        tracing::warn!("another user of this machine tried to enter with a code of `adit open`");
+        return Err(Denied::new(StatusCode::FORBIDDEN, "the page is for the user that runs the agent"));
+    }
+    let token = entry.codes().take(&code, Instant::now());
     match token.filter(|token| entry.current.is(token)) {
         Some(token) => Ok(Json(PageToken::from(&token))),
         None => {

@@ -152,6 +152,12 @@ impl OwnOrigins {
         Self(all)
     }
 
+    /// Only the very address at which a connection arrives. A name is none: `localhost` may be another address of this machine too, at
+    /// which somebody else listens.
+    pub(crate) fn by_address() -> Self {
+        Self(Vec::new())
+    }
+
     /// The one of our origins that a request was sent to. `local` is where its connection arrived.
     pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri, local: SocketAddr) -> Result<Origin, Foreign> {
         let mut hosts = headers.get_all(HOST).iter();

@@ -99,6 +99,29 @@ async fn no_other_site_comes_in() {
 }
 
 #[tokio::test]
+async fn whoever_typed_localhost_is_led_to_the_address_and_nothing_else_is_there() {
+    let home = Home::new().await;
+    let name = format!("localhost:{}", home.address.port());
+    let answer = home.browser().send("GET", "/", None, &[("host", &name), ("origin", "")]).await;
+    assert_eq!((answer.status, answer.header("location")), (307, Some(&*format!("http://{}/", home.address))));
+    for path in ["/assets/index.js", "/tunnels", "/page", "/health"] {
+        let answer = home.browser().send("GET", path, None, &[("host", &name), ("origin", "")]).await;
+        assert_eq!(refused(&answer).0, 403, "{path}");
+    }
+    let other = home.browser().send("GET", "/", None, &[("host", "localhost:1"), ("origin", "")]).await;
+    assert_eq!(refused(&other).0, 403);
+}
+
+/// Somebody had this port before, and left a worker that would answer in our place.
+#[tokio::test]
+async fn a_browser_with_a_foreign_service_worker_is_told_to_forget_it() {
+    let home = Home::new().await;
+    let answer = home.browser().send("GET", "/sw.js", None, &[("service-worker", "script")]).await;
+    assert_eq!((answer.status, answer.header("clear-site-data")), (404, Some("\"cache\", \"storage\"")));
+    assert_eq!(home.browser().get("/").await.header("clear-site-data"), None, "what our own page keeps stays");
+}
+
+#[tokio::test]
 async fn a_code_opens_once() {
     let home = Home::new().await;
     let code = code(&home).await;
