@@ -88,6 +88,7 @@ test("the dialogs about host keys", async ({ agent, sshd, desk }) => {
   await expect(look(page)).toBeVisible();
   await holds(page, { name: "unknown-host-key", opener: look, title: `Is this [127.0.0.1]:${sshd.port}?` });
   await agent.must("POST", "/hosts/trust", { host: `[127.0.0.1]:${sshd.port}`, fingerprint: await sshd.fingerprint() });
+  await expect(look(page)).toBeHidden();
   await sshd.changeHostKey();
   await agent.must("POST", `/tunnels/${id}/start`).catch(() => undefined);
   await expect(look(page)).toBeVisible();

@@ -117,6 +117,31 @@ test("edit opens with that tunnel, and changes it", async ({ agent, sshd, desk }
   expect(await agent.must("GET", `/tunnels/${id}`)).toMatchObject({ remote_port: 8443, auto_start: false, bind_address: "::1", max_retries: 9 });
 });
 
+test("saving changes what was changed here, and nothing that somebody else did meanwhile", async ({ agent, sshd, desk }) => {
+  const { page } = desk;
+  const id = await agent.addTunnel(sshd, await agent.addProfile(sshd), { name: "shared", local_port: await freePort() });
+  await desk.go(`${TUNNELS}/${id}/edit`);
+  await page.getByLabel("Name", { exact: true }).fill("mine");
+  const port = await freePort();
+  await agent.must("PUT", `/tunnels/${id}`, { local_port: port, max_retries: 0 });
+  await expect(page.getByTestId("changed-elsewhere")).toBeVisible();
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "mine" })).toBeVisible();
+  expect(await agent.must("GET", `/tunnels/${id}`)).toMatchObject({ name: "mine", local_port: port, max_retries: 0 });
+});
+
+test("what was typed stays when the tunnel is removed elsewhere", async ({ agent, sshd, desk }) => {
+  const { page } = desk;
+  const id = await agent.addTunnel(sshd, await agent.addProfile(sshd), { name: "short-lived", local_port: await freePort() });
+  await desk.go(`${TUNNELS}/${id}/edit`);
+  await page.getByLabel("Name", { exact: true }).fill("made anew");
+  await agent.must("DELETE", `/tunnels/${id}`);
+  await expect(page.getByTestId("removed-elsewhere")).toBeVisible();
+  await expect(page.getByLabel("Name", { exact: true })).toHaveValue("made anew");
+  await page.getByRole("button", { name: "Save" }).click();
+  await expect(desk.card("made anew")).toBeVisible();
+});
+
 test("what was made elsewhere can be chosen without loading the page anew", async ({ agent, sshd, desk }) => {
   const { page } = desk;
   await desk.go(`${TUNNELS}/new`);

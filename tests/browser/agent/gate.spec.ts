@@ -12,11 +12,12 @@ test("the address of adit open lets one browser in, once, and the token is never
   await expect(desk.page.getByRole("heading", { level: 1, name: "SSH Tunnels" })).toBeVisible();
   expect(new URL(desk.page.url()).hash).toBe(`#${TUNNELS}`);
   // Nor is the code: what stands behind # reaches no server, and is gone from the address.
-  const code = new URLSearchParams(url.split("?")[1]).get("code") ?? "";
+  const code = /code=([0-9a-f]{64})$/.exec(new URL(url).hash)?.[1] ?? "";
+  expect(code).not.toBe("");
   const token = await agent.token();
   for (const address of [...addresses, desk.page.url()]) {
     expect(address).not.toContain(token);
-    expect(new URL(address || "about:blank").pathname).not.toContain(code);
+    expect(address).not.toContain(code);
   }
   await desk.page.reload();
   await expect(desk.page.getByRole("heading", { level: 1, name: "SSH Tunnels" })).toBeVisible();
@@ -25,6 +26,16 @@ test("the address of adit open lets one browser in, once, and the token is never
   await other.page.goto(url);
   await expect(other.page.getByRole("heading", { level: 1, name: "Open the agent" })).toBeVisible();
   await expect(other.page.getByRole("status").filter({ hasText: "adit open" })).toBeVisible();
+});
+
+test("who types localhost is at the agent's own address", async ({ agent, stranger }) => {
+  const { page } = await stranger();
+  const { port } = new URL(agent.url);
+  const { url } = JSON.parse(await agent.adit("open", "--print", "--json"));
+  // The part behind # goes along.
+  await page.goto(`http://localhost:${port}/${new URL(url).hash}`);
+  await expect(page.getByRole("heading", { level: 1, name: "SSH Tunnels" })).toBeVisible();
+  expect(new URL(page.url()).origin).toBe(agent.url);
 });
 
 test("the token itself opens the page; another text does not", async ({ agent, stranger }) => {
@@ -43,9 +54,22 @@ test("a new token locks every other browser out, and this one goes on", async ({
   await other.enter();
   const before = await agent.token();
   await desk.go("/settings/general");
+  // Every heading that shows in between.
+  const away = await desk.page.evaluateHandle(() => {
+    const headings: string[] = [];
+    const look = () => {
+      const heading = document.querySelector("h1")?.textContent ?? "none";
+      if (heading !== "General") headings.push(heading);
+    };
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true });
+    return headings;
+  });
   await desk.page.getByRole("button", { name: "Replace the token" }).click();
   await desk.dialog("Replace the token?").getByRole("button", { name: "Replace", exact: true }).click();
   await expect(desk.page.getByText("The token is replaced.")).toBeVisible();
+  // Nothing that was open here closed meanwhile.
+  await expect(desk.page.getByRole("heading", { level: 1, name: "General" })).toBeVisible();
+  expect(await away.jsonValue()).toEqual([]);
   await expect(other.page.getByRole("heading", { level: 1, name: "Open the agent" })).toBeVisible({ timeout: 10_000 });
   const after = await agent.token();
   expect(after).not.toBe(before);

@@ -1,5 +1,7 @@
 // With nothing but a keyboard: into the page, a profile, a tunnel, its host key; then the lists and the popover by their keys.
 
+import { userInfo } from "node:os";
+
 import type { Page } from "@playwright/test";
 
 import { curl, freePort } from "./harness.ts";
@@ -36,7 +38,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await expect(profile.getByLabel("Name", { exact: true })).toBeFocused();
     await keyboard.type("me");
     await tabTo(profile.getByLabel("Username"));
-    await keyboard.type("root");
+    await keyboard.type(userInfo().username);
     await tabTo(profile.getByLabel("Private key"));
     await keyboard.press("ControlOrMeta+a");
     await keyboard.type(sshd.key);
@@ -56,6 +58,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await keyboard.press("Space");
     const key = desk.dialog(/^Is this/);
     await expect(key.getByRole("button", { name: "Reject" })).toBeFocused();
+    await expect(key.getByRole("button", { name: "Accept" })).toBeEnabled();
     await keyboard.press("Shift+Tab");
     await expect(key.getByRole("button", { name: "Accept" })).toBeFocused();
     await keyboard.press("Enter");
@@ -132,6 +135,52 @@ for (const where of ["the list", "the popover"] as const) {
     await expect(desk.popover).toBeHidden();
   });
 }
+
+test("the focus stays where something left, and a held key is one order", async ({ agent, sshd, desk }) => {
+  const { page } = desk;
+  const { keyboard } = page;
+  const [alpha = ""] = await four({ agent, sshd, desk });
+  // A button that does something keeps the focus.
+  await desk.card("alpha").getByRole("button", { name: "Start" }).focus();
+  await keyboard.press("Enter");
+  await desk.stands("alpha", "connected");
+  await expect(desk.card("alpha").getByRole("button", { name: "Stop" })).toBeFocused();
+  await agent.must("POST", `/tunnels/${alpha}/stop`);
+  await desk.stands("alpha", "disconnected");
+
+  // A card that leaves the list gives it to its neighbour, the last one to the heading.
+  await page.getByRole("button", { name: /^Stopped/ }).click();
+  await desk.card("beta").getByRole("link", { name: "beta", exact: true }).focus();
+  await keyboard.press("Space");
+  await expect(desk.card("beta")).toHaveCount(0);
+  expect(await focused(page)).toBe("delta");
+
+  let orders = 0;
+  page.on("request", (request) => (orders += request.method() === "POST" ? 1 : 0));
+  await keyboard.down("Space");
+  for (let repeat = 0; repeat < 20; repeat += 1) await keyboard.down("Space");
+  await keyboard.up("Space");
+  await expect(desk.card("delta")).toHaveCount(0);
+  expect(orders).toBe(1);
+});
+
+test("the popover's keys hold wherever its focus is", async ({ agent, sshd, desk }) => {
+  const { page } = desk;
+  const { keyboard } = page;
+  await four({ agent, sshd, desk });
+  await desk.tunnelsButton.press("Enter");
+  await keyboard.press("ArrowDown");
+  await keyboard.press("/");
+  await expect(desk.popover.getByRole("searchbox")).toBeFocused();
+  // Beyond its end it is left, and closes.
+  await desk.popover.getByRole("link", { name: "Manage Tunnels..." }).focus();
+  await keyboard.press("Tab");
+  await expect(desk.popover).toBeHidden();
+  await desk.tunnelsButton.click();
+  await desk.tunnelsButton.focus();
+  await keyboard.press("Escape");
+  await expect(desk.popover).toBeHidden();
+});
 
 test("the keys that work everywhere, and that they can be switched off", async ({ agent, sshd, desk }) => {
   const { page } = desk;

@@ -1,8 +1,13 @@
 // The page shows what is: within a second while the agent tells, within five while it is asked, and nothing it cannot know.
 
-import { curl, freePort, hold } from "./harness.ts";
+import { type Agent, curl, freePort, freePorts, hold, listens } from "./harness.ts";
 import { serve } from "../web.ts";
 import { expect, test } from "./story.ts";
+
+async function active(agent: Agent): Promise<number> {
+  const all = await agent.must("GET", "/tunnels/status");
+  return all.filter(({ status }: { status: string }) => status === "connected" || status === "connecting").length;
+}
 
 /** What the page promises between a change and its sight. */
 const SEEN_WITHIN = 1_000;
@@ -19,6 +24,53 @@ test("what the command line does is seen within a second", async ({ agent, sshd,
   await desk.stands("renamed", "connected", SEEN_WITHIN);
   await agent.adit("tunnel", "remove", "renamed");
   await expect(desk.card("renamed")).toHaveCount(0, { timeout: SEEN_WITHIN });
+});
+
+test("all of them start, reconnect and stop at once, but those that are disabled", async ({ agent, sshd, desk }) => {
+  const { page } = desk;
+  await agent.acceptNewHosts();
+  const profile = await agent.addProfile(sshd);
+  const ports = [await freePort(), await freePort(), await freePort()];
+  for (const [index, port] of ports.entries()) {
+    await agent.addTunnel(sshd, profile, { name: `number ${index}`, local_port: port, enabled: index < 2 });
+  }
+  await page.getByRole("button", { name: "Start all" }).click();
+  await expect(page.getByText("2 started.")).toBeVisible();
+  for (const [index, status] of ["connected", "connected", "disconnected"].entries()) await desk.stands(`number ${index}`, status);
+  await expect(page.getByRole("button", { name: /^Active/ })).toHaveText("Active 2");
+  const logins = async () => (await agent.must("GET", "/tunnels/log")).filter(({ status }: { status: string }) => status === "connected").length;
+  const before = await logins();
+  await page.getByRole("button", { name: "Reconnect all" }).click();
+  await expect.poll(logins).toBe(before + 2);
+  for (const index of [0, 1]) await desk.stands(`number ${index}`, "connected");
+  await page.getByRole("button", { name: "Stop all" }).click();
+  await expect(page.getByText("2 tunnels stopped.")).toBeVisible();
+  for (const port of ports) expect(await listens(port)).toBe(false);
+  await page.getByRole("button", { name: /^Stopped/ }).click();
+  await expect(page.locator("[data-testid^=card-]")).toHaveCount(3);
+});
+
+test("stopping ends a round of starts, and 200 tunnels hold nobody up", async ({ agent, sshd, desk }) => {
+  const { page } = desk;
+  await agent.acceptNewHosts();
+  const profile = await agent.addProfile(sshd);
+  for (const [number, port] of (await freePorts(200)).entries()) {
+    await agent.addTunnel(sshd, profile, { name: `number ${number}`, local_port: port });
+  }
+  await expect(page.locator("[data-testid^=card-]")).toHaveCount(200);
+  let lists = 0;
+  page.on("request", (request) => (lists += request.method() === "GET" ? 1 : 0));
+  await page.getByRole("button", { name: "Start all" }).click();
+  await expect.poll(() => active(agent)).toBeGreaterThan(5);
+  await page.getByRole("button", { name: "Stop all" }).click();
+  await expect(page.getByText(/tunnels? stopped\.$/)).toBeVisible();
+  await expect.poll(() => active(agent)).toBe(0);
+  await expect(page.getByRole("button", { name: /^Active/ })).toHaveText("Active 0");
+  await page.getByRole("button", { name: "Start all" }).click();
+  await expect(page.getByText("200 started.")).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("button", { name: /^Active/ })).toHaveText("Active 200");
+  // How things stand is told, not asked for.
+  expect(lists).toBeLessThan(100);
 });
 
 test("without the stream it asks every five seconds", async ({ agent, sshd, stranger }) => {

@@ -39,6 +39,21 @@ test('what a proxy answers is told by its status', async () => {
   await expect(server.request('GET', '/session')).rejects.toMatchObject({ message: expect.stringContaining('status 502') });
 });
 
+test('a refusal of what was shown before says nothing of what is shown now', async () => {
+  let key = 'old';
+  const changing = new Server({ base: '', credentials: () => ({ 'x-csrf-token': key }), signedOutCode: 'signed-out' });
+  const signedOut = vi.fn();
+  changing.onSignedOut(signedOut);
+  vi.stubGlobal('fetch', async () => {
+    key = 'new';
+    return Response.json({ error: 'sign in first', code: 'signed-out' }, { status: 401 });
+  });
+  await expect(changing.request('GET', '/me')).rejects.toMatchObject({ status: 401 });
+  expect(signedOut).not.toHaveBeenCalled();
+  await expect(changing.request('GET', '/me')).rejects.toMatchObject({ status: 401 });
+  expect(signedOut).toHaveBeenCalledOnce();
+});
+
 test('a query leaves out what is empty', () => {
   expect(query({ q: '', offset: 0, before: null, account: 'a&b' })).toBe('?offset=0&account=a%26b');
   expect(query({ q: '' })).toBe('');

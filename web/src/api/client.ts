@@ -67,14 +67,17 @@ export class Server {
     accept: string,
     rest: { body?: string; signal?: AbortSignal } = {},
   ): Promise<Response> {
-    const headers: Record<string, string> = { accept, ...this.#setup.credentials() };
+    const credentials = this.#setup.credentials();
+    const headers: Record<string, string> = { accept, ...credentials };
     if (rest.body !== undefined) headers['content-type'] = 'application/json';
     const response = await answered(
       fetch(`${this.#setup.base}${path}`, { method, headers, credentials: 'same-origin', cache: 'no-store', ...rest }),
     );
     if (response.ok) return response;
     const error = toError(response.status, await answered(response.text()));
-    if (error.code === this.#setup.signedOutCode) this.#signedOut();
+    // What was refused may be of yesterday: somebody has signed in, or got a new token, while the answer was under way.
+    const outdated = JSON.stringify(credentials) !== JSON.stringify(this.#setup.credentials());
+    if (error.code === this.#setup.signedOutCode && !outdated) this.#signedOut();
     throw error;
   }
 }

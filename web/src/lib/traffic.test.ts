@@ -68,3 +68,8 @@ test('a longer graph of two lines has one top', () => {
   expect(highestRate(samples, T + 2_000)).toBe(4_000);
   expect(sparkPath(samples, T + 2_000, { width: 300, height: 100, window: 300_000, top: 8_000 })).toBe('M0 100L298 100L299 50L300 75');
 });
+
+test('what was asked for now and then has the rate of the whole time in between', () => {
+  const asked = addSample([{ at: T, total: 0 }], { at: T + 5_000, total: 5_000_000 }, { heard: false });
+  expect(highestRate(asked, T + 5_000)).toBe(1_000_000);
+});

@@ -13,14 +13,21 @@ export const SPARK_WINDOW = 60_000;
 /** The server sends each second while bytes move, so silence longer than this means that none did. */
 const QUIET = 2_500;
 
-/** Adds a total. A long silence before it was a silence of the tunnel too, except for the last second. */
-export function addSample(samples: readonly Sample[], next: Sample, window = SPARK_WINDOW): Sample[] {
+export interface Adding {
+  /** Milliseconds that are kept. */
+  window?: number;
+  /** Somebody listened all the time since the last total, so a long silence was one of the tunnel too, but for the last second. */
+  heard?: boolean;
+}
+
+/** Adds a total. */
+export function addSample(samples: readonly Sample[], next: Sample, { window = SPARK_WINDOW, heard = true }: Adding = {}): Sample[] {
   const last = samples.at(-1);
   // A total that shrinks is another session at the same port: begin anew.
   if (!last || next.total < last.total) return [next];
   if (next.at <= last.at) return [...samples.slice(0, -1), { at: last.at, total: next.total }];
   const kept = samples.filter((sample) => sample.at >= next.at - window - QUIET);
-  if (next.at - last.at > QUIET) kept.push({ at: next.at - 1_000, total: last.total });
+  if (heard && next.at - last.at > QUIET) kept.push({ at: next.at - 1_000, total: last.total });
   kept.push(next);
   return kept;
 }

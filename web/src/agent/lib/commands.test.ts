@@ -15,7 +15,7 @@ test('as ssh', () => {
   expect(asSsh(LOCAL, [hop('bastion')])).toBe(
     'ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30 -i ~/.ssh/id -L 127.0.0.1:8443:10.0.0.5:443 alice@bastion',
   );
-  expect(asSsh(DYNAMIC, [hop('gate', 2222), hop('fd00::1', 2022)])).toContain("-J alice@gate:2222 -p 2022 -D '[::1]:1080' 'alice@[fd00::1]'");
+  expect(asSsh(DYNAMIC, [hop('gate', 2222), hop('fd00::1', 2022)])).toContain("-J alice@gate:2222 -p 2022 -D '[::1]:1080' alice@fd00::1");
   expect(asSsh(REMOTE, [hop('bastion')])).toContain('-R 127.0.0.1:9000:127.0.0.1:3000');
 });
 
@@ -31,9 +31,15 @@ test('what wants to be a command stays a word', () => {
   expect(asSsh(LOCAL, [nasty])).toContain(`-i ~/'it'\\''s' -L 127.0.0.1:8443:10.0.0.5:443 '$(id)@x; rm -rf ~'`);
 });
 
+test('what begins with a dash is no option', () => {
+  const nasty = hop('127.0.0.1', 22, { username: '-oProxyCommand=touch x', auth_method: 'agent' });
+  expect(asSsh(LOCAL, [nasty])).toMatch(/ -- '-oProxyCommand=touch x@127\.0\.0\.1'$/);
+  expect(asAdit(LOCAL, [nasty])).toContain(" --via='-oProxyCommand=touch x@127.0.0.1'");
+});
+
 test('how to try it', () => {
   expect(tryIt(LOCAL)).toBe('curl -k https://127.0.0.1:8443/');
   expect(tryIt({ ...LOCAL, remote_port: 80 })).toBe('curl http://127.0.0.1:8443/');
-  expect(tryIt(DYNAMIC)).toBe('curl --socks5-hostname [::1]:1080 http://intranet.example/');
+  expect(tryIt(DYNAMIC)).toBe("curl --socks5-hostname '[::1]:1080' http://intranet.example/");
   expect(tryIt(REMOTE)).toBeNull();
 });

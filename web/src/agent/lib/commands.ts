@@ -25,14 +25,22 @@ function forwardWords(forward: ForwardView): string[] {
   }
 }
 
-function destination(hop: Hop): string {
+function withUser(hop: Hop, host: string): string {
   const user = hop.profile?.username;
-  return user === undefined ? bracketed(hop.host) : `${user}@${bracketed(hop.host)}`;
+  return user === undefined ? host : `${user}@${host}`;
 }
 
-/** `user@host:port`, the port only where it is not `usual`. */
-function withPort(hop: Hop, usual: number): string {
-  return hop.port === usual ? destination(hop) : `${destination(hop)}:${hop.port}`;
+const SSH_PORT = 22;
+
+/** `user@host:port`, the port only where it is not the usual one. */
+function withPort(hop: Hop): string {
+  const host = withUser(hop, bracketed(hop.host));
+  return hop.port === SSH_PORT ? host : `${host}:${hop.port}`;
+}
+
+/** What begins with a dash would be an option. */
+function isOption(word: string): boolean {
+  return word.startsWith('-');
 }
 
 function keyOf(hops: readonly Hop[]): string[] {
@@ -44,14 +52,17 @@ function keyOf(hops: readonly Hop[]): string[] {
 export function asSsh(forward: ForwardView, hops: readonly Hop[]): string {
   const target = hops.at(-1);
   if (!target) return '';
-  const jumps = hops.slice(0, -1).map((hop) => withPort(hop, 22));
+  const jumps = hops.slice(0, -1).map(withPort);
+  // Unlike a jump, and a URI, it takes an IPv6 address without brackets (ssh(1)).
+  const destination = withUser(target, target.host);
   return [
     'ssh -N -o ExitOnForwardFailure=yes -o ServerAliveInterval=30',
     ...keyOf(hops),
     ...(jumps.length > 0 ? ['-J', shellQuote(jumps.join(','))] : []),
-    ...(target.port === 22 ? [] : ['-p', String(target.port)]),
+    ...(target.port === SSH_PORT ? [] : ['-p', String(target.port)]),
     ...forwardWords(forward).map(shellQuote),
-    shellQuote(destination(target)),
+    ...(isOption(destination) ? ['--'] : []),
+    shellQuote(destination),
   ].join(' ');
 }
 
@@ -59,12 +70,12 @@ export function asSsh(forward: ForwardView, hops: readonly Hop[]): string {
 export function asAdit(forward: ForwardView, hops: readonly Hop[]): string {
   const target = hops.at(-1);
   if (!target) return '';
-  const jumps = hops.slice(0, -1).map((hop) => withPort(hop, 22));
+  const jumps = hops.slice(0, -1).map(withPort);
+  const via = shellQuote(withPort(target));
   return [
     'adit forward',
     ...forwardWords(forward).map(shellQuote),
-    '--via',
-    shellQuote(withPort(target, 22)),
+    ...(isOption(withPort(target)) ? [`--via=${via}`] : ['--via', via]),
     ...(jumps.length > 0 ? ['-J', shellQuote(jumps.join(','))] : []),
     ...(target.profile?.auth_method === 'password' ? ['--password'] : keyOf(hops)),
   ].join(' ');
@@ -75,9 +86,9 @@ export function tryIt(forward: ForwardView): string | null {
   const here = address(forward.bind_address, forward.local_port);
   switch (forward.forward_type) {
     case 'local':
-      return `curl ${forward.remote_port === 443 ? '-k https' : 'http'}://${here}/`;
+      return forward.remote_port === 443 ? `curl -k ${shellQuote(`https://${here}/`)}` : `curl ${shellQuote(`http://${here}/`)}`;
     case 'dynamic':
-      return `curl --socks5-hostname ${here} http://intranet.example/`;
+      return `curl --socks5-hostname ${shellQuote(here)} http://intranet.example/`;
     case 'remote':
       return null;
   }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type ForwardDraft, draftOf, emptyDraft, forwardOf, localAddress, problems, sentence, spec } from './forward';
 
-const LOCAL: ForwardDraft = { kind: 'local', localPort: 8443, bindAddress: '127.0.0.1', remoteHost: '10.0.0.5', remotePort: 443 };
+const LOCAL: ForwardDraft = { kind: 'local', localPort: 8443, bindAddress: '127.0.0.1', remoteHost: '10.0.0.5', listenHost: '', remotePort: 443 };
 const DYNAMIC: ForwardDraft = { ...emptyDraft(), kind: 'dynamic', localPort: 1080 };
 const REMOTE: ForwardDraft = { ...emptyDraft(), kind: 'remote', localPort: 3000, remotePort: 9000 };
 const WAY = { host: 'bastion', user: 'alice', jumps: [] };
@@ -16,6 +16,7 @@ test('the short form is the document’s', () => {
 test('what was saved is filled in again, and sent as it was', () => {
   for (const draft of [LOCAL, DYNAMIC, REMOTE]) expect(draftOf(forwardOf(draft))).toEqual(draft);
   // What a form still holds of another kind is not sent.
+  expect(forwardOf({ ...LOCAL, kind: 'remote' })).toMatchObject({ remote_host: null, remote_port: 443 });
   expect(forwardOf({ ...LOCAL, kind: 'dynamic' })).toMatchObject({ remote_host: null, remote_port: null });
 });
 
@@ -44,11 +45,11 @@ test('a sentence says what will happen', () => {
   expect(sentence(REMOTE, WAY)).toBe(
     'Whoever connects to port 9000 of bastion, on that machine itself, reaches 127.0.0.1:3000 on this machine. The tunnel logs in as alice.',
   );
-  expect(sentence({ ...REMOTE, remoteHost: '*', remotePort: 0 }, { ...WAY, jumps: ['gate'] })).toBe(
+  expect(sentence({ ...REMOTE, listenHost: '*', remotePort: 0 }, { ...WAY, jumps: ['gate'] })).toBe(
     'Whoever connects to a port that bastion chooses, from wherever that is reached, reaches 127.0.0.1:3000 on this machine. ' +
       'The tunnel logs in as alice, by way of gate.',
   );
-  expect(sentence({ ...REMOTE, remoteHost: '10.0.0.1' }, WAY)).toContain('port 9000 at 10.0.0.1 of bastion reaches 127.0.0.1:3000');
+  expect(sentence({ ...REMOTE, listenHost: '10.0.0.1' }, WAY)).toContain('port 9000 at 10.0.0.1 of bastion reaches 127.0.0.1:3000');
   expect(sentence(emptyDraft(), { host: ' ', user: null, jumps: [] })).toBe(
     'Whoever connects to 127.0.0.1:… on this machine reaches …:…, as seen from the SSH host.',
   );

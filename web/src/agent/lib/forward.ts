@@ -1,6 +1,7 @@
 /** A forward while it is filled in: what is missing, how it is written in short, and what it will do, in a sentence. */
 
 import { address } from '../../lib/address';
+import { plain } from '../../lib/plain';
 import type { ForwardKind, ForwardView } from '../api/types';
 import { isLoopback, notLoopback } from './loopback';
 
@@ -17,20 +18,26 @@ export interface ForwardDraft {
   kind: ForwardKind;
   localPort: number | null;
   bindAddress: string;
+  /** Of a local forward, what it leads to. */
   remoteHost: string;
+  /** Of a remote forward, the address over there at which it listens. */
+  listenHost: string;
   remotePort: number | null;
 }
 
 export function emptyDraft(): ForwardDraft {
-  return { kind: 'local', localPort: null, bindAddress: LOOPBACK, remoteHost: '', remotePort: null };
+  return { kind: 'local', localPort: null, bindAddress: LOOPBACK, remoteHost: '', listenHost: '', remotePort: null };
 }
 
 export function draftOf(forward: ForwardView): ForwardDraft {
+  const host = forward.remote_host ?? '';
+  const remote = forward.forward_type === 'remote';
   return {
     kind: forward.forward_type,
     localPort: forward.local_port,
     bindAddress: forward.bind_address,
-    remoteHost: forward.remote_host ?? '',
+    remoteHost: remote ? '' : host,
+    listenHost: remote ? host : '',
     remotePort: forward.remote_port ?? null,
   };
 }
@@ -61,11 +68,12 @@ export function problems(draft: ForwardDraft): Partial<Record<Field, string>> {
 /** What is sent. Only of a draft without problems. */
 export function forwardOf(draft: ForwardDraft): Required<ForwardView> {
   const dynamic = draft.kind === 'dynamic';
+  const host = (draft.kind === 'remote' ? draft.listenHost : draft.remoteHost).trim();
   return {
     forward_type: draft.kind,
     local_port: draft.localPort ?? 0,
     bind_address: draft.bindAddress.trim(),
-    remote_host: dynamic || draft.remoteHost.trim() === '' ? null : draft.remoteHost.trim(),
+    remote_host: dynamic || host === '' ? null : host,
     remote_port: dynamic ? null : draft.remotePort,
   };
 }
@@ -96,8 +104,8 @@ export interface WayEnds {
 }
 
 export function wayEnds(draft: ForwardDraft, host: string): WayEnds {
-  const here = address(draft.bindAddress.trim() || LOOPBACK, draft.localPort ?? 0).replace(/:0$/, ':…');
-  const there = address(draft.remoteHost.trim() || '…', draft.remotePort ?? 0).replace(/:0$/, ':…');
+  const here = address(plain(draft.bindAddress.trim()) || LOOPBACK, draft.localPort ?? 0).replace(/:0$/, ':…');
+  const there = address(plain(draft.remoteHost.trim()) || '…', draft.remotePort ?? 0).replace(/:0$/, ':…');
   switch (draft.kind) {
     case 'local':
       return { from: { title: 'This machine', detail: `listens on ${here}` }, to: { title: 'Target', detail: there } };
@@ -117,7 +125,7 @@ export function wayEnds(draft: ForwardDraft, host: string): WayEnds {
 /** Where visitors of a remote forward come in, and from where they may. */
 function visitors(draft: ForwardDraft, host: string): { where: string; whence: string } {
   const chosen = draft.remotePort === null || draft.remotePort === 0;
-  const at = draft.remoteHost.trim();
+  const at = plain(draft.listenHost.trim());
   const itself = ['', LOOPBACK, '::1', 'localhost'].includes(at);
   const where = `${chosen ? 'a port' : `port ${draft.remotePort}`}${itself || at === '*' ? '' : ` at ${at}`}${chosen ? ` that ${host} chooses` : ` of ${host}`}`;
   if (at === '*') return { where, whence: ', from wherever that is reached,' };
@@ -126,9 +134,9 @@ function visitors(draft: ForwardDraft, host: string): { where: string; whence: s
 
 /** What the tunnel will do, before it is saved. `user` and `jumps` where they are known. */
 export function sentence(draft: ForwardDraft, way: { host: string; user: string | null; jumps: readonly string[] }): string {
-  const host = way.host.trim() === '' ? 'the SSH host' : way.host.trim();
-  const as = way.user === null ? '' : ` as ${way.user}`;
-  const through = way.jumps.length === 0 ? '' : `, by way of ${way.jumps.join(', then ')}`;
+  const host = way.host.trim() === '' ? 'the SSH host' : plain(way.host.trim());
+  const as = way.user === null ? '' : ` as ${plain(way.user)}`;
+  const through = way.jumps.length === 0 ? '' : `, by way of ${way.jumps.map(plain).join(', then ')}`;
   const login = `${host}${as}${through}`;
   const { from, to } = wayEnds(draft, host);
   const here = from.detail.split(' ').at(-1);

@@ -3,6 +3,8 @@
 import type { LogEntry } from '../api/types';
 
 export interface Stretch {
+  /** Of the entry that it began with. */
+  number: number;
   /** The status in that time. */
   status: string;
   from: number;
@@ -12,11 +14,10 @@ export interface Stretch {
   reason: string | null;
 }
 
-/** One after the other, the oldest first. Retries of one loss are one stretch, with the reason of the last. */
-export function stretches(log: readonly LogEntry[], tunnel: string): Stretch[] {
+/** Of the entries of one tunnel: one after the other, the oldest first. Retries of one loss are one stretch, with the reason of the last. */
+export function stretches(log: readonly LogEntry[]): Stretch[] {
   const found: Stretch[] = [];
   for (const entry of log) {
-    if (entry.tunnel_id !== tunnel) continue;
     const last = found.at(-1);
     if (last && last.status === entry.status) {
       // The same again: another try, or a connection that did not reach its target.
@@ -24,7 +25,7 @@ export function stretches(log: readonly LogEntry[], tunnel: string): Stretch[] {
       continue;
     }
     if (last) last.to = entry.at;
-    found.push({ status: entry.status, from: entry.at, to: null, reason: entry.error ?? null });
+    found.push({ number: entry.number, status: entry.status, from: entry.at, to: null, reason: entry.error ?? null });
   }
   return found;
 }

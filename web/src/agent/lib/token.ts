@@ -11,7 +11,7 @@ let unkept: string | null = null;
 
 /** Read anew for each request: another tab may have got a new one. */
 export function token(): string | null {
-  return recall(PLACE) ?? unkept;
+  return unkept ?? recall(PLACE);
 }
 
 export function keepToken(text: string): void {

@@ -1,6 +1,6 @@
 /** The keys of a list of tunnels, pressed while the focus is on the name of one. The list is whatever has `data-tunnel-list`. */
 
-import type { Tunnel } from '../state/live.svelte';
+import { live, type Tunnel } from '../state/live.svelte';
 import { orders } from '../state/orders.svelte';
 
 /** The names of a list, which the arrows step through. */
@@ -27,6 +27,8 @@ export function pressedOn(event: KeyboardEvent & { currentTarget: HTMLElement },
   if (target !== undefined) all[Math.min(Math.max(target, 0), all.length - 1)]?.focus();
   else if (key === 'c') void orders.copyAddress(tunnel);
   else if (menu === undefined) return;
+  // A key that is held down is one order; and nobody gives orders to an agent that is gone.
+  else if ((key === ' ' || key === 'r') && (event.repeat || !live.current)) event.preventDefault();
   else if (key === ' ') void orders.toggle(tunnel);
   else if (key === 'r') void orders.reconnect(tunnel);
   else if (key === 'ContextMenu' || (key === 'F10' && event.shiftKey)) menu(name);

@@ -12,8 +12,15 @@ export type Phase =
   | { is: 'outside'; message: string | null }
   | { is: 'inside'; view: PageView };
 
+/** Longer than it takes another tab to keep the token that it was just told. */
+const GRACE = 1_000;
+
 class Access {
   #phase = $state.raw<Phase>({ is: 'starting' });
+  #entered = $state(0);
+  /** The old token ends before the answer with the new one is here. */
+  #replacing = false;
+  #checking = false;
 
   constructor() {
     server.onSignedOut(() => this.#ended());
@@ -24,6 +31,11 @@ class Access {
     return this.#phase;
   }
 
+  /** Grows by one each time the agent has let this page in: what was begun with another token is to be begun anew. */
+  get entered(): number {
+    return this.#entered;
+  }
+
   /** Asks the agent whether it knows our token; `elseSay` is for whose it does not. */
   async resume(elseSay: string | null = null): Promise<void> {
     if (token() === null) {
@@ -31,7 +43,7 @@ class Access {
       return;
     }
     try {
-      this.#phase = { is: 'inside', view: await page.view() };
+      this.#enteredAt(await page.view());
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#phase =
@@ -57,7 +69,7 @@ class Access {
     const before = token();
     keepToken(text);
     try {
-      this.#phase = { is: 'inside', view: await page.view() };
+      this.#enteredAt(await page.view());
     } catch (error) {
       if (before === null) forgetToken();
       else keepToken(before);
@@ -67,7 +79,12 @@ class Access {
 
   /** Makes the old token worthless, everywhere. */
   async replaceToken(): Promise<void> {
-    keepToken((await page.replaceToken()).token);
+    this.#replacing = true;
+    try {
+      keepToken((await page.replaceToken()).token);
+    } finally {
+      this.#replacing = false;
+    }
     await this.resume();
   }
 
@@ -76,9 +93,18 @@ class Access {
     this.#phase = { is: 'outside', message: null };
   }
 
+  #enteredAt(view: PageView): void {
+    this.#phase = { is: 'inside', view };
+    this.#entered += 1;
+  }
+
+  /** A token was refused. It may be one that another tab is about to replace: what is typed here is not thrown away at once. */
   #ended(): void {
-    if (this.#phase.is !== 'inside') return;
-    this.#phase = { is: 'outside', message: 'The agent has a new token. Open the page again to go on.' };
+    if (this.#phase.is !== 'inside' || this.#replacing || this.#checking) return;
+    this.#checking = true;
+    setTimeout(() => {
+      void this.resume('The agent has a new token. Open the page again to go on.').finally(() => (this.#checking = false));
+    }, GRACE);
   }
 }
 

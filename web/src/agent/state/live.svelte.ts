@@ -3,6 +3,7 @@
 import { ApiError } from '../../api/client';
 import { addSample, type Sample } from '../../lib/traffic';
 import { Following } from '../../state/following.svelte';
+import { Resource } from '../../state/resource.svelte';
 import * as calls from '../api/calls';
 import { server } from '../api/server';
 import type {
@@ -19,10 +20,12 @@ import type {
 } from '../api/types';
 import { spec } from '../lib/forward';
 import type { Shown } from '../lib/status';
+import { unchanged } from '../lib/unchanged';
 
 /** Two of the comments that the agent sends every 5 s, and some: a frozen agent is not shown as a living one for longer. */
 const SILENCE = 12_000;
 
+/** How often to ask while the stream is down, and again after an answer that did not come. */
 const POLL = 5_000;
 
 /** What a tunnel carried lately: both ways, and together. */
@@ -41,7 +44,7 @@ export const RATE_WINDOW = 300_000;
 export interface Tunnel extends TunnelRow {
   status: Status;
   spec: string;
-  /** By this machine's clock, which the agent's is; null while it is not connected. */
+  /** By this browser's clock: the agent tells how long ago. Null while it is not connected. */
   connectedSince: number | null;
 }
 
@@ -55,13 +58,25 @@ export interface Everything {
   secrets: SecretsView;
 }
 
+async function askEverything() {
+  const [tunnels, sessions, profiles, jumpHosts, hosts, settings, secrets] = await Promise.all([
+    calls.tunnels.list(),
+    calls.sessions.list(),
+    calls.profiles.list(),
+    calls.jumpHosts.list(),
+    calls.hosts.unknown(),
+    calls.settings.view(),
+    calls.secrets.view(),
+  ]);
+  return { tunnels, sessions, profiles, jumpHosts, hosts, settings, secrets };
+}
+
 class Live {
   #all = $state.raw<Everything | null>(null);
   #rates = $state.raw<ReadonlyMap<string, Rates>>(new Map());
-  #error = $state.raw<ApiError | null>(null);
-  /** Each look at the lists has a turn: an older answer must not overtake a newer one. */
-  #asked = 0;
-  #shown = 0;
+  /** However many want to know at once, one look is under way and one waits. */
+  readonly #lists = new Resource(askEverything);
+  #again: ReturnType<typeof setTimeout> | undefined;
   /**
    * What the stream told last, by event. How things stand is its word alone while it lasts: it says nothing when something changed and
    * changed back, so a list that was answered in between would stay.
@@ -72,7 +87,7 @@ class Live {
     poll: POLL,
     told: (event, data) => this.#told(event, data),
     ask: () => this.#askInstead(),
-    missed: () => void this.#again(),
+    missed: () => this.#missed(),
   });
 
   /** Everything; null until the agent has said it once. */
@@ -80,9 +95,9 @@ class Live {
     return this.#all;
   }
 
-  /** Why the last look at everything failed. */
+  /** Why the last look at everything failed; it is tried again. */
   get error(): ApiError | null {
-    return this.#error;
+    return this.#lists.error;
   }
 
   get tunnels(): readonly Tunnel[] {
@@ -123,39 +138,26 @@ class Live {
     return this.#rates.get(id) ?? NONE;
   }
 
+  /** Follows the agent from now on; what is known stays until it says otherwise. */
   start(): void {
-    this.stop();
+    this.#heard.clear();
     this.#following.start();
   }
 
   stop(): void {
     this.#following.stop();
+    clearTimeout(this.#again);
     this.#heard.clear();
     this.#all = null;
-    this.#error = null;
     this.#rates = new Map();
   }
 
-  /** Asks for everything, at once. Fails with `ApiError`. */
+  /** Asks for everything, at once. Whether that worked is told by `error`; what failed is asked again by itself. */
   async refresh(): Promise<void> {
-    this.#asked += 1;
-    const turn = this.#asked;
-    const [tunnels, sessions, profiles, jumpHosts, hosts, settings, secrets] = await Promise.all([
-      calls.tunnels.list(),
-      calls.sessions.list(),
-      calls.profiles.list(),
-      calls.jumpHosts.list(),
-      calls.hosts.unknown(),
-      calls.settings.view(),
-      calls.secrets.view(),
-    ]);
-    if (turn < this.#shown) return;
-    this.#shown = turn;
-    if (this.lost) this.#sample(tunnels);
-    const rows = tunnels.map((row) => this.#row({ ...row, spec: row.spec ?? spec(row) }, row));
-    this.#all = { tunnels: rows, sessions, profiles, jumpHosts, hosts, settings, secrets };
-    this.#error = null;
-    for (const [event, data] of this.#heard) this.#take(event, data);
+    clearTimeout(this.#again);
+    await this.#lists.load();
+    if (this.#lists.error === null) this.#took();
+    else this.#again = setTimeout(() => void this.refresh(), POLL);
   }
 
   /** After an order: the stream tells what became of it, and where there is none the lists do. */
@@ -163,84 +165,120 @@ class Live {
     if (this.lost) await this.refresh();
   }
 
-  async #askInstead(): Promise<void> {
-    this.#heard.clear();
-    await this.refresh();
+  /** Somebody has judged it, and the stream says so a moment later. */
+  judged({ host, fingerprint }: UnknownHost): void {
+    const hosts = this.#all?.hosts.filter((other) => other.host !== host || other.fingerprint !== fingerprint) ?? [];
+    this.#heard.set('hosts', JSON.stringify(hosts));
+    this.#take('hosts', hosts);
   }
 
-  /** The same, where nobody waits for it. */
-  async #again(): Promise<void> {
-    try {
-      await this.refresh();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.#error = error;
-    }
+  async #askInstead(): Promise<void> {
+    this.#heard.clear();
+    await this.#lists.load();
+    if (this.#lists.error) throw this.#lists.error;
+    this.#took();
+  }
+
+  #missed(): void {
+    this.#heard.clear();
+    // What went through while nobody listened is in no second of the graph.
+    this.#rates = new Map();
+    void this.refresh();
+  }
+
+  #took(): void {
+    const lists = this.#lists.value;
+    if (lists === null) return;
+    if (this.lost) this.#sample(lists.tunnels, false);
+    this.#patch({ ...lists, tunnels: this.#rows(lists.tunnels.map((row) => [row, row])) });
+    for (const [event, data] of this.#heard) this.#take(event, JSON.parse(data));
   }
 
   #told(event: string, data: string): void {
     if (event === 'records') {
-      void this.#again();
+      void this.refresh();
       return;
     }
-    const before = this.#all?.tunnels;
+    const before = this.#byId();
     this.#heard.set(event, data);
-    this.#take(event, data);
+    const told: unknown = JSON.parse(data);
+    this.#take(event, told);
     if (event !== 'tunnels') return;
-    const states = JSON.parse(data) as TunnelState[];
-    this.#sample(states);
-    // What the list also says, the short form and the port that a server chose, is not in the event.
-    if (states.some(({ id, status }) => before?.find((row) => row.id === id)?.status !== status)) void this.#again();
+    const states = told as TunnelState[];
+    this.#sample(states, true);
+    if (this.#all !== null && states.some((state) => this.#saysTooLittle(state, before.get(state.id)))) void this.refresh();
   }
 
-  #take(event: string, data: string): void {
-    if (event === 'tunnels') this.#tookTunnels(JSON.parse(data) as TunnelState[]);
-    else if (event === 'sessions') this.#tookSessions(JSON.parse(data) as Record<string, SessionState>);
-    else if (event === 'hosts') this.#patch({ hosts: JSON.parse(data) as UnknownHost[] });
+  /** A tunnel of a session that has just come, and the port that a server chose, are in the lists alone. */
+  #saysTooLittle(state: TunnelState, known: Tunnel | undefined): boolean {
+    if (known === undefined) return true;
+    return known.forward_type === 'remote' && known.status !== state.status && state.status === 'connected';
   }
 
-  #patch(change: Partial<Everything>): void {
-    if (this.#all) this.#all = { ...this.#all, ...change };
+  #take(event: string, told: unknown): void {
+    if (event === 'tunnels') this.#takeTunnels(told as TunnelState[]);
+    else if (event === 'sessions') this.#takeSessions(told as Record<string, SessionState>);
+    else if (event === 'hosts' && this.#all) this.#patch({ ...this.#all, hosts: told as UnknownHost[] });
   }
 
-  #tookTunnels(states: TunnelState[]): void {
+  #takeTunnels(states: TunnelState[]): void {
     if (!this.#all) return;
     const now = new Map(states.map((state) => [state.id, state]));
-    const known = this.#all.tunnels;
-    const rows = known.flatMap((row) => {
-      const state = now.get(row.id);
-      // One of a session is gone with it; a saved one is in the next list, or not.
-      if (!state) return row.session_id == null ? [row] : [];
-      return [this.#row(row, state)];
-    });
-    this.#patch({ tunnels: rows });
+    // One of a session is gone with it; a saved one is in the next list, or not.
+    const there = this.#all.tunnels.filter(({ id, session_id }) => session_id == null || now.has(id));
+    this.#patch({ ...this.#all, tunnels: this.#rows(there.map((row) => [row, now.get(row.id) ?? row])) });
   }
 
-  #tookSessions(states: Record<string, SessionState>): void {
+  #takeSessions(states: Record<string, SessionState>): void {
+    if (!this.#all) return;
     const none: SessionState = { status: 'disconnected', uptime_secs: 0, last_error: null };
-    const sessions = this.#all?.sessions.map((row) => ({ ...row, ...(states[row.id] ?? none) }));
-    if (sessions) this.#patch({ sessions });
+    const sessions = this.#all.sessions.map((row) => ({ ...row, ...(states[row.id] ?? none) }));
+    this.#patch({ ...this.#all, sessions });
   }
 
-  /** The agent tells how long it has been; the page counts on, and a second's rounding does not make it jump. */
-  #row(row: Omit<Tunnel, 'connectedSince' | 'status'>, state: Omit<TunnelState, 'id'>): Tunnel {
-    const before = this.#all?.tunnels.find(({ id }) => id === row.id)?.connectedSince ?? null;
-    const since = Date.now() - state.uptime_secs * 1_000;
-    const same = before !== null && Math.abs(before - since) < 2_000;
-    const connectedSince = state.status === 'connected' ? (same ? before : since) : null;
-    return { ...row, ...state, status: state.status as Status, connectedSince };
+  #patch(all: Everything): void {
+    this.#all = all;
   }
 
-  #sample(states: readonly TunnelState[]): void {
+  #byId(): ReadonlyMap<string, Tunnel> {
+    return new Map(this.tunnels.map((tunnel) => [tunnel.id, tunnel]));
+  }
+
+  /** Those of which nothing changed stay the very same, so that only the others are drawn anew. */
+  #rows(pairs: (readonly [TunnelRow, Omit<TunnelState, 'id'>])[]): Tunnel[] {
+    const known = this.#byId();
+    return pairs.map(([row, { status, uptime_secs, bytes_tx, bytes_rx, last_error, retry_count }]) => {
+      const before = known.get(row.id);
+      const state = { status: status as Status, uptime_secs, bytes_tx, bytes_rx, last_error: last_error ?? null, retry_count };
+      const made = { ...row, ...state, spec: row.spec ?? spec(row), connectedSince: since(state, before?.connectedSince ?? null) };
+      return before && unchanged(before, made) ? before : made;
+    });
+  }
+
+  /** `heard`: the agent would have told of every second in which something moved. */
+  #sample(states: readonly TunnelState[], heard: boolean): void {
     const at = Date.now();
     const next = new Map<string, Rates>();
     for (const { id, bytes_tx, bytes_rx } of states) {
-      const { tx, rx, both } = this.rates(id);
-      const add = (samples: readonly Sample[], total: number) => addSample(samples, { at, total }, RATE_WINDOW);
+      const before = this.rates(id);
+      const { tx, rx, both } = before;
+      // Silence is told by saying nothing: what did not move is drawn as it was.
+      if (heard && both.at(-1)?.total === bytes_tx + bytes_rx) {
+        next.set(id, before);
+        continue;
+      }
+      const add = (samples: readonly Sample[], total: number) => addSample(samples, { at, total }, { window: RATE_WINDOW, heard });
       next.set(id, { tx: add(tx, bytes_tx), rx: add(rx, bytes_rx), both: add(both, bytes_tx + bytes_rx) });
     }
     this.#rates = next;
   }
+}
+
+/** The agent tells how long it has been; the page counts on, and a second's rounding does not make it jump. */
+function since({ status, uptime_secs }: { status: Status; uptime_secs: number }, before: number | null): number | null {
+  if (status !== 'connected') return null;
+  const now = Date.now() - uptime_secs * 1_000;
+  return before !== null && Math.abs(before - now) < 2_000 ? before : now;
 }
 
 export const live = new Live();

@@ -1,7 +1,8 @@
 /** What buttons, toggles, menus and keys do to a tunnel, and what became of it. */
 
-import { SvelteMap, SvelteSet } from 'svelte/reactivity';
+import { SvelteMap } from 'svelte/reactivity';
 import { ApiError } from '../../api/client';
+import { plural } from '../../lib/format';
 import { notices } from '../../state/notices.svelte';
 import { copyText } from '../../ui/clipboard';
 import * as calls from '../api/calls';
@@ -10,13 +11,26 @@ import { isActive } from '../lib/status';
 import { hostKeys } from './host-keys.svelte';
 import { live, type Tunnel } from './live.svelte';
 
-class Orders {
-  readonly #busy = new SvelteSet<string>();
-  readonly #errors = new SvelteMap<string, string>();
+/** Milliseconds after a round of orders in which the agent still tells what it brought. */
+const AFTER_ROUND = 3_000;
 
-  /** An order for this tunnel or session is under way. */
-  busy(id: string): boolean {
-    return this.#busy.has(id);
+class Orders {
+  /** One order at a time for each. */
+  readonly #busy = new Set<string>();
+  readonly #errors = new SvelteMap<string, string>();
+  /** Counts the rounds; an older one ends where a newer has begun. */
+  #round = 0;
+  #roundEnds = 0;
+  #inRound = $state(false);
+
+  /** An order to many is under way. */
+  get inRound(): boolean {
+    return this.#inRound;
+  }
+
+  /** What changes now was asked for by somebody, who is told of it as a whole. */
+  get expected(): boolean {
+    return this.#inRound || Date.now() < this.#roundEnds;
   }
 
   /** Why the last order was not carried out. */
@@ -63,6 +77,21 @@ class Orders {
     await this.#all(running, 'reconnecting', (tunnel) => this.reconnect(tunnel));
   }
 
+  /** Stops every tunnel, also those that a round was about to start. */
+  async stopAll(tunnels: readonly Tunnel[]): Promise<void> {
+    this.#round += 1;
+    const running = tunnels.filter(({ status }) => isActive(status)).length;
+    this.#roundEnds = Date.now() + AFTER_ROUND;
+    await calls.tunnels.stopAll();
+    await live.settle();
+    notices.say(`${plural(running, 'tunnel')} stopped.`);
+  }
+
+  /** The tunnel stands otherwise than when an order was refused. */
+  forget(id: string): void {
+    this.#errors.delete(id);
+  }
+
   async copyAddress(tunnel: Tunnel): Promise<void> {
     const text = localAddress(tunnel);
     const worked = await copyText(text);
@@ -70,9 +99,18 @@ class Orders {
   }
 
   async #all(tunnels: readonly Tunnel[], done: string, order: (tunnel: Tunnel) => Promise<boolean>): Promise<void> {
-    let worked = 0;
-    for (const tunnel of tunnels) if (await order(tunnel)) worked += 1;
-    const refused = tunnels.length - worked;
+    this.#round += 1;
+    const round = this.#round;
+    this.#inRound = true;
+    let [worked, refused] = [0, 0];
+    for (const tunnel of tunnels) {
+      if (await order(tunnel)) worked += 1;
+      else refused += 1;
+      if (round !== this.#round) break;
+    }
+    this.#inRound = false;
+    this.#roundEnds = Date.now() + AFTER_ROUND;
+    if (round !== this.#round) return;
     if (tunnels.length === 0) notices.say('There was nothing to do.');
     else notices.say(`${worked} ${done}${refused > 0 ? `, ${refused} refused: each says why` : ''}.`);
   }

@@ -24,7 +24,7 @@ class Live {
     poll: POLL,
     told: (event, data) => this.#told(event, data),
     ask: () => this.#ask(),
-    missed: () => this.#listsChanged(),
+    missed: () => this.#missed(),
   });
 
   get me(): MeView | null {
@@ -74,10 +74,16 @@ class Live {
 
   #told(event: string, data: string): void {
     if (event === 'me') this.#me = JSON.parse(data) as MeView;
-    else if (event === 'tunnels') this.#took(JSON.parse(data) as TunnelsView);
+    else if (event === 'tunnels') this.#took(JSON.parse(data) as TunnelsView, true);
     else if (event === 'ports') this.#ports += 1;
     else if (event === 'directory') this.#directory += 1;
     else if (event === 'signed-out') session.ended();
+  }
+
+  #missed(): void {
+    // What went through while nobody listened is in no second of the graph.
+    this.#samples = new Map();
+    this.#listsChanged();
   }
 
   #listsChanged(): void {
@@ -91,17 +97,18 @@ class Live {
     // Somebody signed out, or in, meanwhile: what one account saw is not for the next.
     if (session.phase !== identity) return;
     this.#me = view;
-    this.#took(tunnels);
+    this.#took(tunnels, false);
     this.#listsChanged();
   }
 
-  #took(tunnels: TunnelsView): void {
+  /** `heard`: the server would have told of every second in which something moved. */
+  #took(tunnels: TunnelsView, heard: boolean): void {
     clock.set(tunnels.at);
     const samples = new Map<string, Sample[]>();
     for (const tunnel of tunnels.tunnels) {
       const name = `${tunnel.session}:${tunnel.port}`;
       const total = tunnel.bytes_in + tunnel.bytes_out;
-      samples.set(name, addSample(this.#samples.get(name) ?? [], { at: tunnels.at, total }));
+      samples.set(name, addSample(this.#samples.get(name) ?? [], { at: tunnels.at, total }, { heard }));
     }
     this.#samples = samples;
     this.#tunnels = tunnels;
