@@ -1,6 +1,6 @@
 //! Commands for a running agent (`spec/agent.md`, lines 6 to 10, 17, 20 to 23, 26 and 32): what they save, start, try and tell.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -175,9 +175,9 @@ fn a_stop_during_the_wait_is_final_and_the_log_tells_all_of_it() {
     assert!(told.starts_with("socks: ") && told.ends_with("it is tried again"), "{told}");
     assert_eq!(agent.ok("tunnel stop socks"), "socks is stopped.\n");
     sshd.start_again();
-    // The next try would have been after a second.
+    // The next try would have been after a second. The port is free for others, who may be connected from it.
     let is_stopped =
-        || agent.status("socks") == "disconnected" && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        || agent.status("socks") == "disconnected" && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
     remains(Duration::from_millis(2500), "it stays stopped", is_stopped);
 
     let statuses = |entries: &Value| -> Vec<String> {
