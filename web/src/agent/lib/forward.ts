@@ -147,7 +147,8 @@ export function sentence(draft: ForwardDraft, way: { host: string; user: string 
       return `Programs that use ${here} as a SOCKS5 proxy reach whatever can be reached from ${login}; names are looked up there.`;
     case 'remote': {
       const { where, whence } = visitors(draft, host);
-      return `Whoever connects to ${where}${whence} reaches ${here} on this machine. The tunnel logs in${as}${through}.`;
+      const logsIn = as === '' && through === '' ? '' : ` The tunnel logs in${as}${through}.`;
+      return `Whoever connects to ${where}${whence} reaches ${here} on this machine.${logsIn}`;
     }
   }
 }
