@@ -12,17 +12,12 @@ import { expect } from "@playwright/test";
 import { adit, run, Running } from "../running.ts";
 import { type Answer, ask } from "../web.ts";
 
-/** So many ports, no two the same, that were free a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer());
-  await Promise.all(servers.map((server) => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))));
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
+/** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
-  const [port = 0] = await freePorts(1);
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
   return port;
 }
 

@@ -22,6 +22,8 @@ class Orders {
   #round = 0;
   #roundEnds = 0;
   #inRound = $state(false);
+  /** Ends with the order that is under way when a round is ended. */
+  #running: Promise<void> = Promise.resolve();
 
   /** An order to many is under way. */
   get inRound(): boolean {
@@ -69,17 +71,21 @@ class Orders {
   /** All that may run and do not. One by one, as the agent does it: their logins are shared where they can be. */
   async startAll(tunnels: readonly Tunnel[]): Promise<void> {
     const idle = tunnels.filter(({ enabled, status }) => enabled && !isActive(status));
-    await this.#all(idle, 'started', (tunnel) => this.start(tunnel));
+    this.#running = this.#all(idle, 'started', (tunnel) => this.start(tunnel));
+    await this.#running;
   }
 
   async reconnectAll(tunnels: readonly Tunnel[]): Promise<void> {
     const running = tunnels.filter(({ status }) => isActive(status) || status === 'failed');
-    await this.#all(running, 'reconnecting', (tunnel) => this.reconnect(tunnel));
+    this.#running = this.#all(running, 'reconnecting', (tunnel) => this.reconnect(tunnel));
+    await this.#running;
   }
 
   /** Stops every tunnel, also those that a round was about to start. */
   async stopAll(tunnels: readonly Tunnel[]): Promise<void> {
     this.#round += 1;
+    // An order to start that is still on its way would come after the one to stop.
+    await this.#running;
     const running = tunnels.filter(({ status }) => isActive(status)).length;
     this.#roundEnds = Date.now() + AFTER_ROUND;
     await calls.tunnels.stopAll();
