@@ -23,10 +23,10 @@ const button = (name: string | RegExp) => (page: Page) => page.getByRole("button
 const LIST = "/settings/ssh-tunnels";
 
 const CASES: Case[] = [
-  { of: "agent/tunnels/Tunnels.svelte", name: "remove-tunnel", at: LIST, opener: button("Delete Switch UI"), title: "Remove Switch UI?" },
+  { of: "agent/tunnels/RemoveTunnel.svelte", name: "remove-tunnel", at: LIST, opener: button("Delete Switch UI"), title: "Remove Switch UI?" },
   { of: "agent/tunnels/TestDialog.svelte", name: "test", at: LIST, opener: button("Test Switch UI"), title: "Test of Switch UI" },
   { of: "agent/tunnels/TestDialog.svelte", name: "test-failed", at: LIST, opener: button("Test Broken"), title: "Test of Broken" },
-  { of: "agent/tunnels/TunnelPage.svelte", name: "remove-this-tunnel", at: "TUNNEL", opener: button("Delete"), title: "Remove Switch UI?" },
+  { of: "agent/tunnels/RemoveTunnel.svelte", name: "remove-this-tunnel", at: "TUNNEL", opener: button("Delete"), title: "Remove Switch UI?" },
   { of: "agent/records/ProfileForm.svelte", name: "new-profile", at: "/settings/profiles", opener: button("New profile"), title: "New credential profile" },
   { of: "agent/records/ProfileForm.svelte", name: "edit-profile", at: "/settings/profiles", opener: button("Edit router"), title: "Profile router" },
   { of: "agent/records/ProfileForm.svelte", name: "profile-within-the-form", at: `${LIST}/new`, opener: button("New profile"), title: "New credential profile" },

@@ -65,6 +65,11 @@ export function problems(draft: ForwardDraft): Partial<Record<Field, string>> {
   return found;
 }
 
+/** What is said before somebody wants to save: not what is still missing, but what others could reach. */
+export function atOnce({ bindAddress }: ReturnType<typeof problems>): ReturnType<typeof problems> {
+  return bindAddress === undefined ? {} : { bindAddress };
+}
+
 /** What is sent. Only of a draft without problems. */
 export function forwardOf(draft: ForwardDraft): Required<ForwardView> {
   const dynamic = draft.kind === 'dynamic';
