@@ -190,7 +190,7 @@ class Live {
     const lists = this.#lists.value;
     if (lists === null) return;
     if (this.lost) this.#sample(lists.tunnels, false);
-    this.#patch({ ...lists, tunnels: this.#rows(lists.tunnels.map((row) => [row, row])) });
+    this.#all = { ...lists, tunnels: this.#rows(lists.tunnels.map((row) => [row, row])) };
     for (const [event, data] of this.#heard) this.#take(event, JSON.parse(data));
   }
 
@@ -218,7 +218,7 @@ class Live {
   #take(event: string, told: unknown): void {
     if (event === 'tunnels') this.#takeTunnels(told as TunnelState[]);
     else if (event === 'sessions') this.#takeSessions(told as Record<string, SessionState>);
-    else if (event === 'hosts' && this.#all) this.#patch({ ...this.#all, hosts: told as UnknownHost[] });
+    else if (event === 'hosts' && this.#all) this.#all = { ...this.#all, hosts: told as UnknownHost[] };
   }
 
   #takeTunnels(states: TunnelState[]): void {
@@ -226,18 +226,14 @@ class Live {
     const now = new Map(states.map((state) => [state.id, state]));
     // One of a session is gone with it; a saved one is in the next list, or not.
     const there = this.#all.tunnels.filter(({ id, session_id }) => session_id == null || now.has(id));
-    this.#patch({ ...this.#all, tunnels: this.#rows(there.map((row) => [row, now.get(row.id) ?? row])) });
+    this.#all = { ...this.#all, tunnels: this.#rows(there.map((row) => [row, now.get(row.id) ?? row])) };
   }
 
   #takeSessions(states: Record<string, SessionState>): void {
     if (!this.#all) return;
     const none: SessionState = { status: 'disconnected', uptime_secs: 0, last_error: null };
     const sessions = this.#all.sessions.map((row) => ({ ...row, ...(states[row.id] ?? none) }));
-    this.#patch({ ...this.#all, sessions });
-  }
-
-  #patch(all: Everything): void {
-    this.#all = all;
+    this.#all = { ...this.#all, sessions };
   }
 
   #byId(): ReadonlyMap<string, Tunnel> {
