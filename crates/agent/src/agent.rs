@@ -242,6 +242,16 @@ impl Agent {
         self.order(Order::CloseConnection { tunnel: RecordId::from(id), number });
     }
 
+    /// Returns when the agent has come to this question; never, where it does nothing any more. What a watchdog wants to know.
+    pub async fn answers(&self) {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Answer { answer });
+        if answered.await.is_err() {
+            // An agent that has ended does not live.
+            std::future::pending().await
+        }
+    }
+
     // ── sessions ────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Connects a session, and starts its enabled forwards; returns while the login goes on. One that has failed is connected anew.

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit_core::{LoginFailure, Port, Target};
+use adit_core::{LoginFailure, Obstacle, Port, Target};
 use adit_net::stream::Stream;
 use adit_ssh::crypto::PublicKey;
 use adit_ssh::{Algorithms, ClientSettings, Limits, Prompts};
@@ -195,12 +195,13 @@ pub enum DialFailure {
 }
 
 impl DialError {
-    /// Whether somebody has to act before another try makes sense: trying on would lock an account out, or ask the same again.
-    pub fn is_lasting(&self) -> bool {
+    /// What somebody has to act on before another try makes sense, if it is that: trying on would lock an account out, or ask the same
+    /// again.
+    pub fn obstacle(&self) -> Option<Obstacle> {
         match &*self.why {
-            DialFailure::HostKey(_) => true,
-            DialFailure::Credentials(why) => why.is_lasting(),
-            DialFailure::Reach(_) | DialFailure::Jump { .. } | DialFailure::Ended(_) | DialFailure::Target(_) => false,
+            DialFailure::HostKey(_) => Some(Obstacle::HostKey),
+            DialFailure::Credentials(why) => why.is_lasting().then_some(Obstacle::Credentials),
+            DialFailure::Reach(_) | DialFailure::Jump { .. } | DialFailure::Ended(_) | DialFailure::Target(_) => None,
         }
     }
 }
@@ -208,7 +209,10 @@ impl DialError {
 impl From<&DialError> for LoginFailure {
     fn from(error: &DialError) -> Self {
         let why = error.to_string().into();
-        if error.is_lasting() { Self::Lasting(why) } else { Self::Passing(why) }
+        match error.obstacle() {
+            Some(obstacle) => Self::Lasting(obstacle, why),
+            None => Self::Passing(why),
+        }
     }
 }
 

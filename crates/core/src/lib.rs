@@ -61,7 +61,7 @@ pub use half_close::{HalfClose, RelayWish};
 pub use login_gate::{Admission, AdmissionId, LoginGate, LoginRules, Outcome, Penalties, Source, Turned};
 pub use loopback::{LoopbackAddress, NotLoopback};
 pub use name::{AccountId, AccountName, ParseAccountNameError, ParseSessionIdError, SessionId};
-pub use pool::{ConnectionId, ConnectionKey, Jump, LoginFailure, LossReason, Pool, PoolWish, RecordId};
+pub use pool::{ConnectionId, ConnectionKey, Jump, LoginFailure, LossReason, Obstacle, Pool, PoolWish, RecordId};
 pub use port::{ParsePortError, ParsePortRangeError, Port, PortRange};
 pub use port_table::{
     ForwardRequest, Holding, PortLease, PortRules, PortTable, PortWish, RefuseReason, RequestId, Takeover,

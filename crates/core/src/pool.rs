@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use key::{ConnectionKey, Jump, RecordId};
-pub use wish::{ConnectionId, LoginFailure, LossReason, PoolWish};
+pub use wish::{ConnectionId, LoginFailure, LossReason, Obstacle, PoolWish};
 
 /// How long after a sign of life a connection is asked for the next. With [`PROBE_TIMEOUT`] behind it, a peer that falls silent
 /// is noticed after 40 s at most; 45 s are promised, and the rest is for the way there.

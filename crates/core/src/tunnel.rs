@@ -205,7 +205,7 @@ impl Tunnel {
         if self.step() != Some(Step::LoggingIn) {
             return;
         }
-        let lasting = matches!(why, LoginFailure::Lasting(_));
+        let lasting = matches!(why, LoginFailure::Lasting(..));
         let setback = Setback::LoginFailed(why);
         if lasting || self.policy == ReconnectPolicy::Never {
             self.fail(setback)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use adit_core::{ConnectionId, ConnectionKey, LoginFailure, LossReason, PoolWish, Setback};
+use adit_core::{ConnectionId, ConnectionKey, LoginFailure, LossReason, Obstacle, PoolWish, Setback};
 use tokio::task::{self, AbortHandle};
 
 use super::{Fact, Member, StrangeHost, Supervisor};
@@ -76,7 +76,8 @@ impl Supervisor {
     fn log_in(&mut self, connection: ConnectionId, key: &ConnectionKey) {
         match self.records.way(key, &self.means.places) {
             Err(why) => {
-                self.pool.handle_login_failed(connection, &LoginFailure::Lasting(why.to_string().into()));
+                self.pool
+                    .handle_login_failed(connection, &LoginFailure::Lasting(Obstacle::Records, why.to_string().into()));
             }
             Ok((hop, jump)) => {
                 self.connections.insert(connection, Connection { hop, stage: Stage::AwaitingJump });

@@ -73,6 +73,10 @@ pub(crate) enum Order {
     },
     /// Something that is saved beside the records has changed.
     NoteChange,
+    /// Somebody wants to know whether orders are still taken.
+    Answer {
+        answer: oneshot::Sender<()>,
+    },
     /// End everything; the loop ends when all of it has.
     End,
 }
@@ -215,6 +219,10 @@ impl Supervisor {
                 let _ = forgotten.send(());
             }
             Order::NoteChange => self.board.send_modify(|board| board.records += 1),
+            Order::Answer { answer } => {
+                // Who does not wait any more need not know.
+                let _ = answer.send(());
+            }
             Order::End => {
                 self.stop_all(None);
                 self.is_ending = true;

@@ -91,5 +91,8 @@ async fn a_server_that_says_nothing_is_given_up() {
     hop.settings.limits.login_grace = Duration::from_millis(300);
     let refused = try_open(&hop, &empty()).await.unwrap_err();
     assert_eq!(refused.stage, Stage::HostKey);
-    assert!(matches!(*refused.why, DialFailure::Ended(LinkEnd::Silent(_))) && !refused.is_lasting(), "{refused}");
+    assert!(
+        matches!(*refused.why, DialFailure::Ended(LinkEnd::Silent(_))) && refused.obstacle().is_none(),
+        "{refused}"
+    );
 }

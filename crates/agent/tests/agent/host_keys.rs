@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use adit_agent::dial::{Desk, DialError, DialFailure, Hop, Stage};
 use adit_agent::known_hosts::{HostKeyError, HostKeys, Policy};
+use adit_core::Obstacle;
 use adit_ssh::crypto::PrivateKey;
 
 use crate::desk::{Says, Secrets, empty, open, try_open};
@@ -18,7 +19,7 @@ fn with_policy(sshd: &Sshd, policy: Policy) -> Hop {
 
 fn host_key_error(refused: DialError) -> HostKeyError {
     assert_eq!(refused.stage, Stage::HostKey);
-    assert!(refused.is_lasting());
+    assert_eq!(refused.obstacle(), Some(Obstacle::HostKey));
     match *refused.why {
         DialFailure::HostKey(why) => why,
         other => panic!("{other}"),

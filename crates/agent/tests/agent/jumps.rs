@@ -87,7 +87,7 @@ async fn a_test_tells_which_stage_failed() {
     let refused =
         soon("a login", dial::open_chain(&[edge.hop(), beyond.clone()], &desk, &mut |_| {})).await.unwrap_err();
     assert_eq!((refused.stage, &*refused.hop), (Stage::Connect, &*beyond.to_string()));
-    assert!(refused.to_string().contains(&edge.hop().to_string()) && !refused.is_lasting(), "{refused}");
+    assert!(refused.to_string().contains(&edge.hop().to_string()) && refused.obstacle().is_none(), "{refused}");
     let refused = soon("a login", dial::open(&beyond, Way::Direct, &desk, &mut |_| {})).await.unwrap_err();
     assert_eq!(refused.stage, Stage::Connect);
     let mut nowhere = core.hop();

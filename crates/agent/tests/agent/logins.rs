@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use adit_agent::credentials::Method;
 use adit_agent::dial::{Desk, Hop, Nobody, Stage};
-use adit_core::LoginFailure;
+use adit_core::{LoginFailure, Obstacle};
 
 use crate::desk::{Secrets, empty, open, try_open};
 use crate::services::{eventually, make_pipe};
@@ -23,7 +23,7 @@ fn key_file(path: PathBuf) -> Method {
 
 async fn refusal(hop: &Hop, desk: &Desk) -> (Stage, String) {
     let refused = try_open(hop, desk).await.unwrap_err();
-    assert!(matches!(LoginFailure::from(&refused), LoginFailure::Lasting(_)), "{refused}");
+    assert!(matches!(LoginFailure::from(&refused), LoginFailure::Lasting(Obstacle::Credentials, _)), "{refused}");
     (refused.stage, refused.to_string())
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use adit_agent::credentials::Method;
 use adit_agent::dial::{DialError, Hop, Stage};
 use adit_agent::link::{Link, LinkEvents};
-use adit_core::RecordId;
+use adit_core::{Obstacle, RecordId};
 use adit_ssh::crypto::{PrivateKey, PublicKey};
 use adit_store::agent::{JumpHost, Profile, ProfileChange, Session, SessionForward, Tunnel};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -184,7 +184,10 @@ async fn a_key_that_nobody_touched_does_not_log_in() {
     let sshd = Sshd::start().await;
     let refused = log_in_with_device(&sshd, Device::ed25519(), 0).await.unwrap_err();
     assert_eq!(refused.stage, Stage::Login);
-    assert!(refused.to_string().contains("does not let") && refused.is_lasting(), "{refused}");
+    assert!(
+        refused.to_string().contains("does not let") && refused.obstacle() == Some(Obstacle::Credentials),
+        "{refused}"
+    );
     assert_eq!(sshd.logins(), 0);
 }
 

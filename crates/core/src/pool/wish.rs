@@ -74,13 +74,24 @@ impl<M> PoolWish<M> {
 pub enum LoginFailure {
     /// The network, or a server that is not up yet: it may be otherwise in a minute.
     Passing(Arc<str>),
-    /// Wrong credentials, a changed host key, a missing secret: somebody has to act. Trying on would only lock the account out.
-    Lasting(Arc<str>),
+    /// Somebody has to act. Trying on would only lock the account out.
+    Lasting(Obstacle, Arc<str>),
+}
+
+/// What somebody has to do something about before a login can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The server's key is not known, or is another one.
+    HostKey,
+    /// The server does not take what is shown to it, or there is nothing to show: a missing secret, a key that cannot be read.
+    Credentials,
+    /// The saved records lead nowhere.
+    Records,
 }
 
 impl fmt::Display for LoginFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (LoginFailure::Passing(why) | LoginFailure::Lasting(why)) = self;
+        let (LoginFailure::Passing(why) | LoginFailure::Lasting(_, why)) = self;
         f.write_str(why)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::{LoginFailure, LossReason, Port, Printable};
+use crate::{LoginFailure, LossReason, Obstacle, Port, Printable};
 
 /// Why a tunnel is not up. Its `Display` is the tunnel's `last_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,17 @@ pub enum Setback {
         /// How the last one ended.
         last: Box<Setback>,
     },
+}
+
+impl Setback {
+    /// What somebody has to do something about, where it is a login that told so.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        match self {
+            Setback::LoginFailed(LoginFailure::Lasting(obstacle, _)) => Some(*obstacle),
+            Setback::GaveUp { last, .. } => last.obstacle(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Setback {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use adit_core::{ConnectionId, ConnectionKey, ForwardKind, LoginFailure, ReconnectPolicy, TunnelStatus};
+use adit_core::{ConnectionId, ConnectionKey, ForwardKind, LoginFailure, Obstacle, ReconnectPolicy, TunnelStatus};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -371,7 +371,7 @@ impl Play {
                 let answer = match result {
                     Login::Through => Ok(()),
                     Login::Passing => Err(no_route()),
-                    Login::Lasting => Err(LoginFailure::Lasting("the host key has changed".into())),
+                    Login::Lasting => Err(LoginFailure::Lasting(Obstacle::HostKey, "the host key has changed".into())),
                 };
                 self.agent.finish_login(connection, answer);
                 self.model.login(server, *result, now);

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use adit_core::{ConnectionId, ConnectionKey, ForwardKind, Jump, LoginFailure, Pool, PoolWish, ReconnectPolicy};
+use adit_core::{
+    ConnectionId, ConnectionKey, ForwardKind, Jump, LoginFailure, Obstacle, Pool, PoolWish, ReconnectPolicy,
+};
 
 use crate::agent::{Id, TestAgent, World, key, no_route};
 use crate::host::{port, seconds};
@@ -177,7 +179,7 @@ fn a_failed_login_is_told_to_all_who_wait_for_it() {
     tunnels.into_iter().for_each(|tunnel| agent.start(tunnel));
     agent.stop(tunnels[1]);
     let connection = *agent.logging_in.keys().next().unwrap();
-    agent.finish_login(connection, Err(LoginFailure::Lasting("the host key has changed".into())));
+    agent.finish_login(connection, Err(LoginFailure::Lasting(Obstacle::HostKey, "the host key has changed".into())));
     assert_eq!(tunnels.map(|tunnel| agent.name(tunnel)), ["failed", "disconnected", "failed"]);
     assert_eq!(agent.error(tunnels[2]), "the host key has changed");
 }

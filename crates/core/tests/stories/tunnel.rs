@@ -1,6 +1,6 @@
 //! Stories of one tunnel: up, through losses, and down.
 
-use adit_core::{ForwardKind, LoginFailure, ReconnectPolicy, TunnelStatus};
+use adit_core::{ForwardKind, LoginFailure, Obstacle, ReconnectPolicy, TunnelStatus};
 
 use crate::agent::{TestAgent, World, key, no_route};
 use crate::host::{port, seconds};
@@ -175,7 +175,10 @@ fn wrong_credentials_are_not_tried_again() {
     let web = agent.add(ForwardKind::Local, ALWAYS, key("bastion"));
     agent.start(web);
     let connection = *agent.logging_in.keys().next().unwrap();
-    agent.finish_login(connection, Err(LoginFailure::Lasting("No password found for profile core".into())));
+    agent.finish_login(
+        connection,
+        Err(LoginFailure::Lasting(Obstacle::Credentials, "No password found for profile core".into())),
+    );
     assert_eq!((agent.name(web), agent.error(web)), ("failed", "No password found for profile core".to_owned()));
     agent.advance(seconds(3_600));
     assert_eq!(agent.login_times.len(), 1);
@@ -245,7 +248,7 @@ fn reconnect_is_one_fresh_connection_now() {
     assert_eq!(agent.login_times.len(), 5, "one is being made");
 
     let (&connection, _) = agent.logging_in.iter().next().unwrap();
-    agent.finish_login(connection, Err(LoginFailure::Lasting("host key changed".into())));
+    agent.finish_login(connection, Err(LoginFailure::Lasting(Obstacle::HostKey, "host key changed".into())));
     agent.logins = World::Yes;
     agent.reconnect(web);
     assert_eq!((agent.name(web), agent.login_times.len()), ("connected", 6), "a failed one starts");
