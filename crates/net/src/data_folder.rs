@@ -3,9 +3,9 @@
 //!
 //! What lies in it beside `lock` and `addresses.json` is the role's own business.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,7 +120,10 @@ pub fn make(path: &Path) -> Result<(), DataFolderError> {
 }
 
 /// Makes sure that nobody but us and the system's administrator can change what lies in a folder.
-fn check(path: &Path) -> Result<(), DataFolderError> {
+///
+/// # Errors
+/// [`DataFolderError::Shared`] or [`DataFolderError::Foreign`] where others can, else what the system refused.
+pub fn check(path: &Path) -> Result<(), DataFolderError> {
     let folder_error = |source| DataFolderError::Folder { path: path.to_owned(), source };
     let folder = fs::metadata(path).map_err(folder_error)?;
     let (mode, owner) = (folder.mode() & 0o7777, folder.uid());
@@ -149,14 +152,29 @@ fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
 /// # Errors
 /// The lock is there and cannot be opened.
 pub fn is_held_by(folder: &Path, pid: u32) -> io::Result<bool> {
+    Ok(holder(folder)?.is_some_and(|holder| holder.pid == Some(pid)))
+}
+
+/// A process that serves a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Which, where it has said so.
+    pub pid: Option<u32>,
+}
+
+/// Who serves a folder now; `None` where nobody does, and where there is no such folder.
+///
+/// # Errors
+/// The lock is there and cannot be opened.
+pub fn holder(folder: &Path) -> io::Result<Option<Holder>> {
     let mut lock = match without_links(OpenOptions::new().read(true)).open(folder.join(LOCK)) {
         Ok(lock) => lock,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     match lock.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(read_pid(&mut lock) == Some(pid)),
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(Holder { pid: read_pid(&mut lock) })),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
@@ -193,8 +211,8 @@ pub fn write_once(path: &Path, content: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// Puts a file with these rights into the place of the one that is there, if one is: whole or not at all, and on the disk when it is
-/// said to be done.
+/// Puts a file with these rights, whatever the umask, into the place of the one that is there, if one is: whole or not at all, and on the
+/// disk when it is said to be done.
 ///
 /// # Errors
 /// What the system refused.
@@ -204,7 +222,8 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // Opened first: once the file is in its place, nothing should be left that can be refused.
     let folder = File::open(folder)?;
     let mut file = create_draft(&draft, mode)?;
-    let replaced = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&draft, path));
+    let written = file.set_permissions(Permissions::from_mode(mode)).and_then(|()| file.write_all(content));
+    let replaced = written.and_then(|()| file.sync_all()).and_then(|()| fs::rename(&draft, path));
     if let Err(error) = replaced {
         // A draft that stays is removed by the next one.
         let _ = fs::remove_file(&draft);
@@ -303,7 +322,7 @@ fn read_pid(lock: &mut File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
