@@ -63,8 +63,9 @@ use page::Entry;
 use refusal::Denied;
 use whereabouts::url_of;
 
+pub(crate) use gate::AccessToken;
 pub use gate::BadToken;
-pub use whereabouts::{Addresses, KeptToken, TokenError, token_of};
+pub use whereabouts::{Addresses, KeptToken, TokenError, token_at, token_of};
 
 /// What the agent answers.
 pub mod view {
@@ -122,11 +123,7 @@ struct Description;
 /// # Errors
 /// The listener stands elsewhere, or does not say where.
 pub fn serve(agent: Agent, listener: TcpListener, token: KeptToken) -> io::Result<Serving> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        let told = format!("{address} is no loopback address; others could reach the agent there");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
-    }
+    let address = connections::loopback_address(&listener)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let own = OwnOrigins::by_address();
     // Nothing of it is for other sites to link to.

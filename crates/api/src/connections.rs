@@ -7,6 +7,7 @@
 mod places;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -68,6 +69,19 @@ pub(crate) async fn serve(
 /// The same on a loopback address, for the programs of this machine.
 pub(crate) async fn serve_programs(listener: TcpListener, router: Router, stop: CancellationToken) {
     run(listener, AllowList::default(), Places::new(FOR_PROGRAMS, Networks::default()), router, stop).await;
+}
+
+/// Where a listener stands that is for programs of this machine alone.
+///
+/// # Errors
+/// It stands elsewhere, or does not say where.
+pub(crate) fn loopback_address(listener: &TcpListener) -> io::Result<SocketAddr> {
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        let told = format!("{address} is no loopback address; others could reach it");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
+    }
+    Ok(address)
 }
 
 async fn run(listener: TcpListener, allow: AllowList, places: Places, router: Router, stop: CancellationToken) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`control`] | the administrator's commands, over a socket in the data folder that only its owner can open |
 //! | [`agent`] | the door of the local agent |
+//! | [`mcp`] | the door for language models |
 //! | `connections` | TCP connections to the web address, and their bounds |
 //! | `gate` | whether a request was meant for us, and who asks |
 //! | [`head`] | two of its headers, read |
@@ -22,6 +23,7 @@ mod events;
 mod failure;
 mod gate;
 pub mod head;
+pub mod mcp;
 mod oidc;
 mod rest;
 mod web;

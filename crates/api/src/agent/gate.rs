@@ -40,7 +40,7 @@ pub(super) fn random_text() -> Result<Zeroizing<String>, Unspecified> {
 
 /// What whoever asks the agent has to know. Cloning is cheap; `Debug` does not show it.
 #[derive(Clone)]
-pub(super) struct AccessToken(Arc<Zeroizing<String>>);
+pub(crate) struct AccessToken(Arc<Zeroizing<String>>);
 
 /// A text that is no token: guessed too easily, or none that a header could bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -72,7 +72,7 @@ impl AccessToken {
     }
 
     /// Whether the head of a request brings it (RFC 6750 §2.1). How long that takes tells at most its length.
-    fn is_in(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
         let brought = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
         let Some((scheme, token)) = brought.split_at_checked(b"bearer ".len()) else { return false };
         scheme.eq_ignore_ascii_case(b"bearer ") && verify_slices_are_equal(token, self.0.as_bytes()).is_ok()

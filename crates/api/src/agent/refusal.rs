@@ -24,6 +24,8 @@ use super::whereabouts::TokenError;
 use crate::failure::{Failure, Refusal};
 
 const VAULT_LOCKED: &str = "VAULT_LOCKED";
+/// Of a tunnel's last error as well.
+pub(super) const PORT_BUSY: &str = "PORT_BUSY";
 
 /// What a request is answered with instead of what it asked for. Serialized, it is the body of the answer.
 #[derive(Debug, Serialize)]
@@ -183,8 +185,8 @@ impl From<StartError> for Denied {
             | StartError::OfSession
             | StartError::Disabled { .. }
             | StartError::NoWay(_)
-            | StartError::NotBound(_)
             | StartError::Stopped => Self::new(StatusCode::CONFLICT, error.to_string()),
+            StartError::NotBound(_) => Self::Plain(Refusal::new(StatusCode::CONFLICT, error.to_string(), PORT_BUSY)),
             StartError::SecretsLocked => Self::vault_locked(error.to_string()),
             StartError::Store(_) => Self::internal(&error),
             StartError::Ending => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use adit_agent::agent::{Board, JournalEntry, TunnelView as Shown};
 use adit_agent::link::{ConnectionNumber, LiveConnection};
-use adit_core::RecordId;
+use adit_core::{BindFailure, Obstacle, RecordId, Setback};
 use adit_store::UnixMillis;
 use adit_store::agent::RecordKind;
 use axum::Json;
@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use super::Door;
 use super::question::{At, Sought};
-use super::refusal::Denied;
+use super::refusal::{Denied, PORT_BUSY};
 
 pub(super) fn routes() -> OpenApiRouter<Door> {
     OpenApiRouter::new()
@@ -46,6 +46,10 @@ pub struct RunState {
     pub bytes_rx: u64,
     /// What went wrong, as long as it matters.
     pub last_error: Option<String>,
+    /// What kind of thing that was, where a program may want to know: `HOST_KEY` is not known or another one, the server does not let us in
+    /// (`LOGIN`), `PORT_BUSY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error_code: Option<Cow<'static, str>>,
     /// Which retry is waited for or under way; 0 where none is.
     pub retry_count: u32,
 }
@@ -54,7 +58,15 @@ pub struct RunState {
 impl Default for RunState {
     fn default() -> Self {
         let status = adit_core::TunnelStatus::Disconnected.name();
-        Self { status: status.into(), uptime_secs: 0, bytes_tx: 0, bytes_rx: 0, last_error: None, retry_count: 0 }
+        Self {
+            status: status.into(),
+            uptime_secs: 0,
+            bytes_tx: 0,
+            bytes_rx: 0,
+            last_error: None,
+            last_error_code: None,
+            retry_count: 0,
+        }
     }
 }
 
@@ -66,8 +78,21 @@ impl From<&Shown> for RunState {
             bytes_tx: shown.traffic.bytes_tx(),
             bytes_rx: shown.traffic.bytes_rx(),
             last_error: shown.last_error(),
+            last_error_code: shown.status.last_error().and_then(code).map(Cow::Borrowed),
             retry_count: shown.retry_count(),
         }
+    }
+}
+
+fn code(setback: &Setback) -> Option<&'static str> {
+    match setback {
+        Setback::NotBound(BindFailure::PortHeld { .. }) | Setback::ForwardRefused(_) => Some(PORT_BUSY),
+        Setback::GaveUp { last, .. } => code(last),
+        other => match other.obstacle()? {
+            Obstacle::HostKey => Some("HOST_KEY"),
+            Obstacle::Credentials => Some("LOGIN"),
+            Obstacle::Records => None,
+        },
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn url_of(listen: SocketAddr) -> String {
 #[derive(Debug, Error)]
 pub enum TokenError {
     /// The file cannot be read.
-    #[error("cannot read the agent's token {path}; run this as the user that runs the agent")]
+    #[error("cannot read the token {path}; run this as the user that made it")]
     Unread {
         /// The file.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum TokenError {
         source: io::Error,
     },
     /// None can be written; where there was one, it stays.
-    #[error("cannot write the agent's token {path}")]
+    #[error("cannot write the token {path}")]
     Unwritten {
         /// The file.
         path: PathBuf,
@@ -75,15 +75,13 @@ pub enum TokenError {
         source: io::Error,
     },
     /// Others know it.
-    #[error(
-        "others may read the agent's token {path}: remove the file, and start the agent again to have a new one made"
-    )]
+    #[error("others may read the token {path}: remove the file, and the next start makes a new one")]
     Open {
         /// The file.
         path: PathBuf,
     },
     /// It is none.
-    #[error("{path} holds no token: remove the file, and start the agent again to have a new one made")]
+    #[error("{path} holds no token: remove the file, and the next start makes a new one")]
     Bad {
         /// The file.
         path: PathBuf,
@@ -103,21 +101,46 @@ pub struct KeptToken {
     pub(super) file: PathBuf,
 }
 
+impl KeptToken {
+    pub(crate) fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    /// The file it is kept in.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What a request that brings it says in its `Authorization`: for whoever sets up a client.
+    #[must_use]
+    pub fn header(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("Bearer {}", self.token.reveal()))
+    }
+}
+
 /// The token of a folder, and whether it was made just now, which happens once.
 ///
 /// # Errors
 /// [`TokenError`]
 pub fn token_of(folder: &DataFolder) -> Result<(KeptToken, bool), TokenError> {
-    let file = folder.path().join(TOKEN);
+    token_at(folder.path().join(TOKEN))
+}
+
+/// The same, of another door that keeps its token in this file. Its folder is there, and nobody else may write in it.
+///
+/// # Errors
+/// [`TokenError`]
+pub fn token_at(file: PathBuf) -> Result<(KeptToken, bool), TokenError> {
     let kept = |token| KeptToken { token, file: file.clone() };
     // Looked for first: one that is there needs nothing written, which a full disk would refuse.
-    match read_token(folder.path()) {
+    match read_file(file.clone()) {
         Err(TokenError::Unread { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         outcome => return outcome.map(|token| (kept(token), false)),
     }
     let made = data_folder::write_once(&file, text_of(&make_token()?).as_bytes());
     let made = made.map_err(|source| TokenError::Unwritten { path: file.clone(), source })?;
-    Ok((kept(read_token(folder.path())?), made))
+    Ok((kept(read_file(file.clone())?), made))
 }
 
 /// Makes a new token and puts it into the place of the one in this file, whole or not at all. It blocks.
@@ -139,7 +162,10 @@ fn text_of(token: &AccessToken) -> Zeroizing<String> {
 
 /// Reads the token in an agent's folder.
 pub(super) fn read_token(folder: &Path) -> Result<AccessToken, TokenError> {
-    let path = folder.join(TOKEN);
+    read_file(folder.join(TOKEN))
+}
+
+fn read_file(path: PathBuf) -> Result<AccessToken, TokenError> {
     let mut text = Zeroizing::new(String::new());
     let read = File::open(&path).and_then(|file| {
         let mode = file.metadata()?.permissions().mode();

@@ -81,7 +81,7 @@ pub(crate) enum BodyFault {
 }
 
 impl BodyFault {
-    fn refusal(self) -> Refusal {
+    pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::TooLarge => {
                 let told = format!("the body is larger than {LARGEST_BODY} bytes");

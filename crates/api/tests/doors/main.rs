@@ -17,6 +17,7 @@ mod gate;
 mod held_back;
 mod host;
 mod idle;
+mod mcp;
 mod members;
 mod oidc;
 mod provider;

@@ -238,7 +238,7 @@ async fn a_token_that_cannot_be_written_is_not_exchanged() {
     fs::create_dir(&in_the_way).unwrap();
     let (status, code, error) = refused(&home.put_token(TOKEN).await);
     assert_eq!((status, code.as_str()), (500, "INTERNAL"));
-    assert!(error.contains("cannot write the agent's token") && error.contains("/token"), "{error}");
+    assert!(error.contains("cannot write the token") && error.contains("/token"), "{error}");
     assert!(lets_in(&home, TOKEN).await);
     assert_eq!(fs::read_to_string(home.folder().join("token")).unwrap(), TOKEN);
     assert_eq!(enter(&home, &made_before).await.unwrap(), TOKEN);

@@ -85,7 +85,7 @@ async fn a_busy_port_is_named() {
     let port = held.local_addr().unwrap().port();
     let id = tunnel(&home, &profile, 1, port).await;
     let (status, code, error) = refused(&home.order(&format!("/tunnels/{id}/start")).await);
-    assert_eq!((status, code.as_str()), (409, "CONFLICT"));
+    assert_eq!((status, code.as_str()), (409, "PORT_BUSY"));
     assert!(error.contains(&format!("127.0.0.1:{port} is in use by ")), "{error}");
     assert!(error.contains(" is free"), "and the next free one: {error}");
     let shown = home.get(&format!("/tunnels/{id}")).await;
