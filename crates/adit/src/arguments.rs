@@ -10,11 +10,18 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::oneoff::arguments as oneoff;
-use crate::{agent, client, completions};
+use crate::{agent, client, completions, man, mcp, python_apis, service};
+
+const HELP: &str = "\
+`adit --help-recursive` prints the help of every command.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 3 a tunnel that is asked about is not connected,
+4 there is no such tunnel, 5 a server does not let us in, 6 its host key is not known or another one,
+7 a port is busy, 8 no agent is reached, 78 bad configuration file.";
 
 /// Publishes and reaches services that have no public address.
 #[derive(Debug, Parser)]
-#[command(name = "adit", version, arg_required_else_help = true)]
+#[command(name = "adit", version, arg_required_else_help = true, after_help = HELP)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) role: Role,
@@ -29,6 +36,12 @@ pub(crate) enum Role {
     Forward(oneoff::Forward),
     /// Publish a service of this machine at a port of a jump host
     Share(oneoff::Share),
+    /// Keep a port of a bastion leading here, from boot on: as a systemd unit, or without systemd
+    Setup(service::arguments::SetUp),
+    /// Show how the tunnels of `adit setup` are
+    Status(service::arguments::Status),
+    /// Take a tunnel of `adit setup` away
+    Remove(service::arguments::Remove),
     /// Run a local agent: saved tunnels that start, heal and are scriptable
     Agent(agent::arguments::Arguments),
     /// Open the agent's page in a browser
@@ -49,8 +62,24 @@ pub(crate) enum Role {
     Secrets(client::secrets::Arguments),
     /// Change what holds for the agent as a whole
     Settings(client::settings::Arguments),
+    /// Let a language model set up tunnels: a server of the Model Context Protocol
+    Mcp(mcp::arguments::Arguments),
+    /// Print what the Python module adit has
+    ListPythonApis(python_apis::Arguments),
     /// Print a script with which a shell completes all of this
     Completions(completions::Arguments),
+    /// Keep one tunnel up: what a unit runs
+    #[command(hide = true)]
+    Keep(service::arguments::Keep),
+    /// Watch one tunnel in the background: what a crontab runs
+    #[command(hide = true)]
+    Supervise(service::arguments::Supervise),
+    /// Print the help of every command
+    #[command(hide = true, long_flag = "help-recursive")]
+    HelpRecursive,
+    /// Write a manual page for every command
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 impl Role {
@@ -70,7 +99,13 @@ impl Role {
             Role::Host(arguments) => arguments.common.json,
             Role::Secrets(arguments) => arguments.common.json,
             Role::Settings(arguments) => arguments.common.json,
-            Role::Completions(_) => false,
+            Role::Mcp(arguments) => arguments.json(),
+            Role::Setup(arguments) => arguments.common.json,
+            Role::Status(arguments) => arguments.common.json,
+            Role::Remove(arguments) => arguments.common.json,
+            Role::Keep(_) | Role::Supervise(_) => false,
+            Role::ListPythonApis(arguments) => arguments.json,
+            Role::Completions(_) | Role::HelpRecursive | Role::Man(_) => false,
         }
     }
 }

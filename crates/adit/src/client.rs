@@ -8,6 +8,7 @@
 //! | `secrets`, `settings`, `import` | `adit secrets`, `adit settings`, `adit import` |
 //! | `open` | `adit open` |
 //! | `find` | the record that somebody means by a name or an id |
+//! | `unattended` | the agent's tunnels for a program that acts for a person |
 //! | `body` | a question in the making |
 
 mod body;
@@ -23,6 +24,7 @@ pub(crate) mod settings;
 pub(crate) mod tunnel;
 mod tunnel_live;
 mod tunnel_run;
+pub(crate) mod unattended;
 
 use std::path::PathBuf;
 
@@ -87,7 +89,8 @@ macro_rules! help {
         concat!(
             $examples,
             "\n\nA record is named by its name or its id. An agent has to run: adit agent.\n\n\
-             Exit codes: 0 done, 1 failed, 2 bad input.\n\
+             Exit codes: 0 done, 1 failed, 2 bad input, 4 there is no such tunnel, 5 a server does not let us in, 6 its host key is not known\n\
+             or another one, 7 a port is busy, 8 no agent is reached.\n\
              With --json an error is one line on stderr: {\"error\": \"a sentence\", \"code\": \"a-stable-name\"}"
         )
     };

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::arguments::{AccountCommand, AccountSettings, Command, Jumphost, KeyCommand};
 use crate::claim;
-use crate::door::{Door, Folder, data_path};
+use crate::door::{Door, Folder, commanded_path};
 use crate::failure::Failure;
 use crate::invite;
 use crate::output::{Output, ago, bytes, count};
@@ -24,7 +24,7 @@ pub(crate) const LARGEST_KEY_FILE: u64 = 64 * 1024;
 
 /// Runs one command.
 pub(crate) async fn run(command: Command, arguments: &Jumphost) -> Result<(), Failure> {
-    let path = data_path(arguments.data.as_deref())?;
+    let path = commanded_path(arguments.data.as_deref())?;
     let asker = Asker { path: &path, output: Output::new(arguments.json) };
     let output = asker.output;
     match command {

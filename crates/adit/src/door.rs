@@ -79,10 +79,58 @@ impl Door {
     }
 }
 
-/// The folder that was named, or the usual one.
+/// Where the service that packages install keeps its folder; `adit-jumphost.service` says the same.
+const OF_THE_SERVICE: &str = "/var/lib/adit/jumphost";
+
+/// The folder that a server is to use: the one that was named, or the usual one.
 pub(crate) fn data_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
     match named {
         Some(path) => Ok(path.to_owned()),
         None => Ok(data_dir::default_path(|name| std::env::var(name).ok())?),
+    }
+}
+
+/// The folder that a command means: the one that was named, or the usual one; for root that of the installed service, which is what
+/// root administers.
+pub(crate) fn commanded_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let usual = data_path(named);
+    match named.is_none() && rustix::process::geteuid().is_root() {
+        true => administered(usual, Path::new(OF_THE_SERVICE)),
+        false => usual,
+    }
+}
+
+/// Of two jump hosts nobody can say which one is meant.
+fn administered(usual: Result<PathBuf, Failure>, service: &Path) -> Result<PathBuf, Failure> {
+    let is_used = |folder: &Path| folder.join(data_dir::STORE).exists();
+    match usual {
+        usual if !is_used(service) => usual,
+        Ok(usual) if is_used(&usual) => Err(Failure::TwoJumpHosts { usual, service: service.to_owned() }),
+        _ => Ok(service.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_administers_the_service_where_it_has_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (usual, service) = (folder.path().join("usual"), folder.path().join("service"));
+        let use_it = |path: &Path| {
+            std::fs::create_dir_all(path).unwrap();
+            std::fs::write(path.join(data_dir::STORE), "").unwrap();
+        };
+        assert_eq!(administered(Ok(usual.clone()), &service).unwrap(), usual);
+        use_it(&service);
+        assert_eq!(administered(Ok(usual.clone()), &service).unwrap(), service);
+        let nowhere = || Err(DataFolderError::Nowhere.into());
+        assert_eq!(administered(nowhere(), &service).unwrap(), service, "root without a home");
+        use_it(&usual);
+        let told = administered(Ok(usual.clone()), &service).unwrap_err().to_string();
+        for part in [&usual, &service].map(|path| path.display().to_string()) {
+            assert!(told.contains(&part) && told.contains("--data"), "{told}");
+        }
     }
 }

@@ -6,17 +6,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use adit_agent::agent::{AddError, SecretChangeError, StartError as TunnelError};
+use adit_agent::dial::{DialError, DialFailure};
+use adit_agent::known_hosts::HostKeyError;
 use adit_agent::vault::VaultError;
 use adit_api::Failure as Told;
 use adit_api::agent::TokenError;
 use adit_api::agent::client::{AskError, FindError};
 use adit_api::control::{CallError, ConnectError};
-use adit_core::Printable;
+use adit_core::{Obstacle, Port, Printable};
 use adit_jumphost::admin::{Fault, FaultKind};
 use adit_jumphost::config::{ConfigError, Origin};
 use adit_jumphost::data_dir::DataDirError;
 use adit_jumphost::{StartError, error_chain};
 use adit_net::data_folder::DataFolderError;
+use adit_service::supervised::SupervisedError;
+use adit_service::{BadText, InstallError, RemoveError};
 use adit_ssh::crypto::{KeyTextError, PrivateKeyError};
 use adit_store::{OpenError, StoreError};
 use thiserror::Error;
@@ -27,6 +31,13 @@ use crate::oneoff::AddressError;
 const BAD_CONFIG_FILE: u8 = 78;
 const BAD_INPUT: u8 = 2;
 const FAILED: u8 = 1;
+/// A tunnel that is asked about does not forward.
+const INACTIVE: u8 = 3;
+const NO_SUCH_TUNNEL: u8 = 4;
+const NOT_LET_IN: u8 = 5;
+const HOST_KEY: u8 = 6;
+const PORT_BUSY: u8 = 7;
+const AGENT_UNREACHABLE: u8 = 8;
 /// 128 and SIGINT's number.
 const INTERRUPTED: u8 = 130;
 
@@ -58,6 +69,8 @@ pub(crate) enum Failure {
         "there is no jump host in {path} yet; start one with `adit jumphost`, or name another folder with --data DIR"
     )]
     NoJumpHost { path: PathBuf },
+    #[error("there are two jump hosts here, in {service} and in {usual}; say which one with --data DIR")]
+    TwoJumpHosts { usual: PathBuf, service: PathBuf },
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
@@ -119,7 +132,65 @@ pub(crate) enum Failure {
     },
     /// The login of a forward; a sentence with the server in it.
     #[error("{why}")]
-    NotConnected { why: String },
+    NotConnected { why: String, obstacle: Option<Obstacle> },
+    #[error(transparent)]
+    Dial(DialError),
+    #[error("nobody says which {what} is meant: give {flag}, or set {variable}")]
+    Missing { what: &'static str, flag: &'static str, variable: &'static str },
+    #[error("{name}: {source}")]
+    BadVariable { name: String, source: AddressError },
+    #[error("cannot read variables from {path}: {why}")]
+    EnvFile { path: PathBuf, why: String },
+    #[error(
+        "{host} does not show the host key that this tunnel was set up with: somebody may be listening in between, or the server was set up anew. \
+         Nothing was sent. If its new key is right, have it known to you, and run `adit setup -p {port}` again"
+    )]
+    PinnedHostKey { host: String, port: Port },
+    #[error(
+        "port {port} is held by the tunnel of this port that is installed here, under another name of the bastion: \
+         `adit remove -p {port}` takes it away"
+    )]
+    PortIsOurs { port: Port },
+    #[error("{path} is not there any more: start adit from where it is now")]
+    ProgramGone { path: PathBuf },
+    #[error(transparent)]
+    Text(#[from] BadText),
+    #[error(
+        "the key {path} has a passphrase, which nobody types for a service: make one of its own for this with \
+         `ssh-keygen -t ed25519 -N '' -f FILE`, and have the bastion take it for this port alone (restrict,port-forwarding,permitlisten=…)"
+    )]
+    KeyWithPassphrase { path: PathBuf },
+    #[error("nothing answers on {service}: start the service first, or name another with --target [HOST:]PORT")]
+    NoService { service: String },
+    #[error(
+        "{bastion} does not listen on port {port} for us: another session holds it, or it is not allowed there (AllowTcpForwarding, \
+         PermitListen); end what holds it, or choose another port with -p"
+    )]
+    PortRefused { port: Port, bastion: String },
+    #[error("{bastion} does not answer the request for port {port}")]
+    PortUnanswered { port: Port, bastion: String },
+    #[error("port {port} has a tunnel already ({place}): `adit remove -p {port}` takes it away")]
+    ElsewhereAlready { port: Port, place: String },
+    #[error("there is no tunnel of port {port}; `adit status` shows what there is")]
+    NoTunnel { port: Port },
+    #[error("port {port} has several tunnels: say which one is meant ({places})")]
+    InSeveralPlaces { port: Port, places: String },
+    #[error(
+        "the tunnel of port {port} is installed, and not connected yet{}; it goes on trying, and `adit status -p {port}` tells how it is",
+        why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    )]
+    NotUpYet { port: Port, why: Option<String> },
+    /// What was asked about was told already.
+    #[error("not connected")]
+    Inactive,
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
+    Uninstall(#[from] RemoveError),
+    #[error(transparent)]
+    Supervise(#[from] SupervisedError),
     #[error(transparent)]
     Tunnel(#[from] TunnelError),
     #[error(transparent)]
@@ -174,12 +245,38 @@ pub(crate) enum Failure {
     OtherHostKey { host: String, shown: String },
     #[error("the host key of {host} was declined; nothing was remembered")]
     HostKeyDeclined { host: String },
+    /// A tunnel of the agent did not come up; its code, where it is one of those that the agent has for it.
+    #[error("{why}")]
+    NotUp { why: String, code: Option<String> },
     /// A trial that was shown up to the stage that failed.
     #[error("{told}")]
-    Trial { told: Told },
+    Trial { told: Told, stage: Option<String> },
     /// Of several that were to be started; a sentence of each.
     #[error("{told}")]
     SomeFailed { told: String },
+    #[error("cannot write manual pages to {folder}")]
+    ManualPages {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot listen on {address} for language models; choose another port with --port")]
+    McpListen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// A program that was to be a client of language models' protocol.
+    #[error("the client does not speak the Model Context Protocol")]
+    McpClient(#[source] io::Error),
+    #[error("a client has to know the port: give the one that `adit mcp start --transport http` has with --port")]
+    NoMcpPort,
+    #[error(
+        "the tunnel of port {port} is one of the system, which only whoever starts the server may have removed: `adit mcp start --allow-system`"
+    )]
+    SystemTunnel { port: Port },
+    #[error("{told} found something wrong")]
+    NotReady { told: String },
     #[error("cannot start")]
     Runtime(#[source] io::Error),
     #[error("cannot write the answer")]
@@ -203,22 +300,42 @@ impl Failure {
         Self::Usage { told: told.strip_prefix("error: ").unwrap_or(&told).to_owned() }
     }
 
+    /// A login of this command's own. What is to be done about a host key that is not known is what somebody can do here.
+    pub(crate) fn from_dial(error: DialError) -> Self {
+        match *error.why {
+            DialFailure::HostKey(HostKeyError::Unknown { host, key, .. }) => Self::UnknownHostKey {
+                host: host.to_string(),
+                key_type: key.key_type().to_owned(),
+                shown: key.fingerprint().to_string(),
+            },
+            DialFailure::HostKey(HostKeyError::Declined { host, fingerprint }) => {
+                Self::OtherHostKey { host: host.to_string(), shown: fingerprint.to_string() }
+            }
+            why => Self::Dial(DialError { why: Box::new(why), ..error }),
+        }
+    }
+
     pub(crate) fn from_fault(fault: &impl Fault) -> Self {
         Self::Fault { kind: fault.kind(), told: Told::from_fault(fault) }
     }
 
     /// Prints the error on stderr; standard output is for answers.
     pub(crate) fn report(self, json: bool) -> ExitCode {
-        let (exit, code) = (self.exit(), self.code().to_owned());
-        if exit == INTERRUPTED {
+        let exit = self.exit();
+        if exit == INTERRUPTED || matches!(self, Self::Inactive) {
             return ExitCode::from(exit);
         }
-        let told = Told { error: self.sentence(), code, retry_after: None };
+        let told = self.told();
         match serde_json::to_string(&told) {
             Ok(line) if json => eprintln!("{line}"),
             _ => eprintln!("adit: {told}"),
         }
         ExitCode::from(exit)
+    }
+
+    /// The error as programs hear it.
+    pub(crate) fn told(&self) -> Told {
+        Told { error: self.sentence(), code: self.code().to_owned(), retry_after: None }
     }
 
     /// The error with its causes.
@@ -237,12 +354,43 @@ impl Failure {
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
             Self::KeyFile { .. } | Self::ClaimFile { .. } | Self::PrivateKey { .. } => BAD_INPUT,
             Self::NothingTyped | Self::NameTaken { .. } | Self::NotAName | Self::Usage { .. } => BAD_INPUT,
+            Self::TwoJumpHosts { .. } | Self::NoMcpPort => BAD_INPUT,
             // As shells count a program that SIGINT ended.
             Self::Interrupted => INTERRUPTED,
             Self::SecretFile { .. } | Self::NothingToChange { .. } | Self::NoMethod | Self::TypedDifferently => {
                 BAD_INPUT
             }
             Self::Ask(AskError::Refused { status, .. }) if status.as_u16() == BAD_REQUEST => BAD_INPUT,
+            Self::Missing { .. } | Self::BadVariable { .. } | Self::EnvFile { .. } | Self::Text(_) => BAD_INPUT,
+            Self::KeyWithPassphrase { .. }
+            | Self::InSeveralPlaces { .. }
+            | Self::Install(InstallError::Program(_) | InstallError::Text(_)) => BAD_INPUT,
+            Self::NotUpYet { .. } | Self::Inactive => INACTIVE,
+            Self::NoTunnel { .. } | Self::NoSuch { kind: "tunnel", .. } => NO_SUCH_TUNNEL,
+            Self::NotConnected { obstacle: Some(obstacle), .. } => of_obstacle(*obstacle),
+            Self::Dial(error) => error.obstacle().map_or(FAILED, of_obstacle),
+            Self::NotUp { code, .. } => match code.as_deref() {
+                Some("HOST_KEY") => HOST_KEY,
+                Some("LOGIN") => NOT_LET_IN,
+                Some("PORT_BUSY") => PORT_BUSY,
+                _ => FAILED,
+            },
+            Self::Trial { stage, .. } => match stage.as_deref() {
+                Some("host_key") => HOST_KEY,
+                Some("credentials" | "login") => NOT_LET_IN,
+                _ => FAILED,
+            },
+            Self::Ask(AskError::Refused { failure, .. }) if failure.code == "PORT_BUSY" => PORT_BUSY,
+            Self::UnknownHostKey { .. } | Self::ChangedHostKey { .. } | Self::OtherHostKey { .. } => HOST_KEY,
+            Self::HostKeyDeclined { .. } | Self::HostKey(_) | Self::PinnedHostKey { .. } => HOST_KEY,
+            Self::PortIsOurs { .. } | Self::PortRefused { .. } | Self::Tunnel(TunnelError::NotBound(_)) => PORT_BUSY,
+            Self::AgentListen { source, .. } | Self::Start(StartError::Bind { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                PORT_BUSY
+            }
+            Self::Find(FindError::Token(_)) => FAILED,
+            Self::Find(_) | Self::AgentEnded | Self::Ask(AskError::Lost { .. }) => AGENT_UNREACHABLE,
             Self::Address(_) | Self::NoUser { .. } | Self::Record(AddError::Invalid(_)) => BAD_INPUT,
             Self::Fault { kind, .. } | Self::Call(CallError::Fault { kind, .. }) => match kind {
                 FaultKind::BadInput => BAD_INPUT,
@@ -261,6 +409,7 @@ impl Failure {
             Self::DataDir(error) | Self::Start(StartError::DataDir(error)) => data_dir_code(error),
             Self::DataFolder(error) => data_folder_code(error),
             Self::NoJumpHost { .. } => "no-jump-host",
+            Self::TwoJumpHosts { .. } => "two-jump-hosts",
             Self::Store(_) | Self::Start(StartError::Store(_) | StartError::Directory(_)) => "store-unusable",
             Self::Start(StartError::OidcSecret { .. }) => "unreadable-oidc-secret",
             Self::Start(StartError::Bind { .. } | StartError::ForwardAddress { .. }) => "cannot-listen",
@@ -283,7 +432,27 @@ impl Failure {
             Self::Usage { .. } => "usage",
             Self::PrivateKey { .. } => "bad-key",
             Self::MakeKey { .. } => "cannot-write-key",
-            Self::NotConnected { .. } => "not-connected",
+            Self::NotConnected { obstacle, .. } => obstacle.map_or("not-connected", obstacle_code),
+            Self::Dial(error) => error.obstacle().map_or("not-connected", obstacle_code),
+            Self::Missing { .. } => "missing-setting",
+            Self::BadVariable { .. } => "bad-address",
+            Self::EnvFile { .. } => "unreadable-env-file",
+            Self::Text(_) | Self::Install(InstallError::Program(_) | InstallError::Text(_)) => "bad-text",
+            Self::KeyWithPassphrase { .. } => "key-has-passphrase",
+            Self::NoService { .. } => "no-service",
+            Self::PortRefused { .. } | Self::PortIsOurs { .. } => "port-busy",
+            Self::ProgramGone { .. } => "cannot-start",
+            Self::PinnedHostKey { .. } => "host-key",
+            Self::PortUnanswered { .. } => "no-answer",
+            Self::ElsewhereAlready { .. } => "tunnel-elsewhere",
+            Self::NoTunnel { .. } => "no-such-tunnel",
+            Self::InSeveralPlaces { .. } => "several-tunnels",
+            Self::NotUpYet { .. } | Self::Inactive => "not-connected",
+            Self::HostKey(_) => "host-key",
+            Self::Install(InstallError::NotRoot) | Self::Uninstall(RemoveError::NotRoot { .. }) => "not-root",
+            Self::Install(InstallError::NoSystemd(_)) => "no-systemd",
+            Self::Install(_) | Self::Supervise(_) => "cannot-install",
+            Self::Uninstall(_) => "cannot-remove",
             Self::Tunnel(TunnelError::NotBound(_)) => "cannot-listen",
             Self::Tunnel(_) | Self::Record(_) | Self::Secret(_) | Self::Records(_) => "cannot-forward",
             Self::AgentListen { .. } => "cannot-listen",
@@ -296,7 +465,8 @@ impl Failure {
             Self::Find(_) => "agent-unreachable",
             Self::Ask(AskError::Refused { failure, .. }) => &failure.code,
             Self::Ask(AskError::Lost { .. }) => "no-answer",
-            Self::Trial { told } => &told.code,
+            Self::NotUp { .. } => "not-connected",
+            Self::Trial { told, .. } => &told.code,
             Self::NoSuch { .. } => "not-found",
             Self::Ambiguous { .. } => "ambiguous-name",
             Self::NothingToChange { .. } => "nothing-to-change",
@@ -306,9 +476,30 @@ impl Failure {
             Self::OtherHostKey { .. } => "other-host-key",
             Self::HostKeyDeclined { .. } => "host-key-declined",
             Self::SomeFailed { .. } => "some-failed",
+            Self::McpListen { .. } => "cannot-listen",
+            Self::McpClient(_) => "bad-client",
+            Self::NoMcpPort => "usage",
+            Self::SystemTunnel { .. } => "not-allowed",
+            Self::NotReady { .. } => "not-ready",
             Self::Runtime(_) => "cannot-start",
-            Self::Output(_) => "cannot-write",
+            Self::Output(_) | Self::ManualPages { .. } => "cannot-write",
         }
+    }
+}
+
+fn obstacle_code(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::HostKey => "host-key",
+        Obstacle::Credentials => "not-let-in",
+        Obstacle::Records => "not-connected",
+    }
+}
+
+fn of_obstacle(obstacle: Obstacle) -> u8 {
+    match obstacle {
+        Obstacle::HostKey => HOST_KEY,
+        Obstacle::Credentials => NOT_LET_IN,
+        Obstacle::Records => FAILED,
     }
 }
 

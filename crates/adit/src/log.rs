@@ -14,6 +14,9 @@ pub(crate) const SERVER: &str = "info";
 /// Of a command that tells by itself what a person wants to know.
 pub(crate) const COMMAND: &str = "off";
 
+/// Of a command that is to tell everything: what is ours, since libraries tell more than anybody reads.
+pub(crate) const DEBUG: &str = "info,adit=debug,adit_agent=debug,adit_service=debug,adit_ssh=debug,adit_net=debug";
+
 /// Starts logging, as `usual` where ADIT_LOG says nothing: what the configuration file says, or what fits the command. Called once.
 pub(crate) fn start(format: LogFormat, usual: &str) -> Result<(), Failure> {
     let variable = std::env::var("ADIT_LOG").ok();

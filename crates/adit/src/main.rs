@@ -9,13 +9,18 @@ mod completions;
 mod config_file;
 mod door;
 mod failure;
+mod help_recursive;
 mod invite;
 mod log;
+mod man;
+mod mcp;
 mod oneoff;
 mod output;
 mod private_key;
+mod python_apis;
 mod secret;
 mod serve;
+mod service;
 mod shell;
 mod signals;
 mod terminal;
@@ -66,6 +71,20 @@ fn run(role: Role) -> Result<(), Failure> {
             agent::start_log(&arguments, &file)?;
             block_on(Builder::new_multi_thread(), agent::run(&arguments, file))
         }
+        Role::Setup(arguments) => {
+            log::start(LogFormat::Text, arguments.common.log()?)?;
+            block_on(Builder::new_current_thread(), service::set_up(arguments))
+        }
+        Role::Status(arguments) => manage(arguments.common.log()?, service::status(arguments)),
+        Role::Remove(arguments) => manage(arguments.common.log()?, service::remove(arguments)),
+        Role::Keep(arguments) => {
+            log::start(arguments.log_format, log::SERVER)?;
+            block_on(Builder::new_current_thread(), service::keep(arguments))
+        }
+        Role::Supervise(arguments) => {
+            log::start(LogFormat::Text, log::SERVER)?;
+            block_on(Builder::new_current_thread(), service::supervise(arguments))
+        }
         Role::Open(arguments) => ask(client::open::run(arguments)),
         Role::Tunnel(arguments) => ask(client::tunnel::run(arguments)),
         Role::Profile(arguments) => ask(client::profile::run(arguments)),
@@ -75,14 +94,23 @@ fn run(role: Role) -> Result<(), Failure> {
         Role::Host(arguments) => ask(client::host::run(arguments)),
         Role::Secrets(arguments) => ask(client::secrets::run(arguments)),
         Role::Settings(arguments) => ask(client::settings::run(arguments)),
+        Role::Mcp(arguments) => mcp::run(arguments),
         Role::Completions(arguments) => completions::run(&arguments),
+        Role::ListPythonApis(arguments) => python_apis::run(&arguments),
+        Role::HelpRecursive => help_recursive::run(),
+        Role::Man(arguments) => man::run(&arguments),
     }
 }
 
-/// Runs a command for an agent that runs elsewhere, until it is done or somebody ends it. A command that was ended lets go of what it
-/// holds, such as a terminal that does not show what is typed.
+/// Runs a command for an agent that runs elsewhere.
 fn ask(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    log::start(LogFormat::Text, log::COMMAND)?;
+    manage(log::COMMAND, command)
+}
+
+/// Runs a command until it is done or somebody ends it. One that was ended lets go of what it holds, such as a terminal that does not
+/// show what is typed.
+fn manage(usual_log: &str, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    log::start(LogFormat::Text, usual_log)?;
     block_on(Builder::new_current_thread(), async {
         let mut signals = Signals::new()?;
         tokio::select! {

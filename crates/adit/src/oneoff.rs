@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use adit_agent::agent::{Agent, AgentSetup, AgentTask, SecretChangeError};
 use adit_agent::credentials::SecretKind;
-use adit_agent::folder;
-use adit_agent::records::forward_record;
+use adit_agent::dial::Person;
+use adit_agent::records::{Places, forward_record};
 use adit_agent::vault::{NewKeyPlace, Vault, VaultError};
 use adit_core::{ForwardSpec, Port};
 use adit_net::{data_folder, descriptors};
@@ -27,7 +27,7 @@ use adit_store::agent::{
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-pub(crate) use address::{AddressError, ServerAddress};
+pub(crate) use address::{AddressError, LocalService, ServerAddress};
 pub(crate) use forward::run as forward;
 pub(crate) use share::run as share;
 
@@ -35,16 +35,15 @@ use crate::config_file;
 use crate::failure::Failure;
 use crate::secret;
 use crate::terminal::Terminal;
-use address::LocalService;
 use arguments::Way;
-use login::Login;
+pub(crate) use login::Login;
 
 /// Retries are without end: whoever keeps a forward up is the one who ends it.
 const WITHOUT_END: u32 = 0;
 
 /// An agent of this process.
-struct OneOff {
-    agent: Agent,
+pub(crate) struct OneOff {
+    pub(crate) agent: Agent,
     task: AgentTask,
     terminal: Arc<Terminal>,
     vault: Vault,
@@ -52,36 +51,56 @@ struct OneOff {
     _folder: TempDir,
 }
 
+/// The servers on the way.
+#[derive(Clone, Copy)]
+pub(crate) struct Route<'a> {
+    /// The last one, which serves the forwards.
+    pub(crate) via: &'a ServerAddress,
+    /// Those before it, the first one first.
+    pub(crate) jumps: &'a [ServerAddress],
+}
+
+impl Way {
+    fn route(&self) -> Route<'_> {
+        Route { via: &self.via, jumps: &self.jumps }
+    }
+}
+
 /// What holds where an address does not say otherwise.
-struct Usual {
-    user: Option<String>,
-    port: Port,
+pub(crate) struct Usual {
+    pub(crate) user: Option<String>,
+    pub(crate) port: Port,
 }
 
 impl OneOff {
-    async fn start(data: &Path, policy: HostKeyPolicy, terminal: Arc<Terminal>) -> Result<Self, Failure> {
+    /// Starts it. `person` is asked while a login is under way; the terminal, for secrets that the records need.
+    pub(crate) async fn start(
+        places: Places,
+        policy: HostKeyPolicy,
+        person: Arc<dyn Person>,
+        terminal: Arc<Terminal>,
+    ) -> Result<Self, Failure> {
         descriptors::raise_limit();
         let store = AgentStore::open_in_memory().await?;
         let policy = SettingsChange { host_key_policy: Some(policy), ..SettingsChange::default() };
         store.change_settings(policy).await?;
         let folder = tempfile::Builder::new().prefix("adit-").tempdir().map_err(Failure::Runtime)?;
         let vault = Vault::at(folder.path());
-        let places = folder::places(data, home());
-        let setup = AgentSetup { store, vault: vault.clone(), person: terminal.clone(), places };
+        let setup = AgentSetup { store, vault: vault.clone(), person, places };
         let (agent, task) = Agent::start(setup).await?;
         Ok(Self { agent, task, terminal, vault, _folder: folder })
     }
 
     /// Saves a forward with the way to its server: a profile for each hop, because each leads to the next by its own jump.
-    async fn add(
+    pub(crate) async fn add(
         &self,
         forwards: Vec<Forward>,
-        way: &Way,
+        Route { via, jumps }: Route<'_>,
         usual: &Usual,
         login: &Login,
     ) -> Result<Vec<String>, Failure> {
         let mut jump = None;
-        for hop in &way.jumps {
+        for hop in jumps {
             // The user and the port of the last server are not those of the jumps.
             let usual = Usual { user: login_name(), port: SSH };
             let host = JumpHost {
@@ -93,13 +112,13 @@ impl OneOff {
             };
             jump = Some(JumpRef::Host(self.agent.add(host).await?.id));
         }
-        let profile_id = self.add_profile(&way.via, usual, login, jump).await?;
+        let profile_id = self.add_profile(via, usual, login, jump).await?;
         let mut ids = Vec::with_capacity(forwards.len());
         for forward in forwards {
             let tunnel = Tunnel {
-                name: way.via.host.clone(),
-                host: way.via.host.clone(),
-                port: way.via.port.unwrap_or(usual.port).get(),
+                name: via.host.clone(),
+                host: via.host.clone(),
+                port: via.port.unwrap_or(usual.port).get(),
                 profile_id: profile_id.clone(),
                 jump: None,
                 forward,
@@ -166,12 +185,12 @@ impl OneOff {
     }
 
     /// Stops everything and says goodbye.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.task.end().await;
     }
 }
 
-const SSH: Port = match Port::new(22) {
+pub(crate) const SSH: Port = match Port::new(22) {
     Some(port) => port,
     None => Port::MAX,
 };
@@ -182,12 +201,17 @@ pub(crate) fn record(spec: &ForwardSpec) -> Result<Forward, Failure> {
 }
 
 /// The agent's data folder, made for its owner alone where it is missing.
-fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let file = config_file::load(variable("ADIT_CONFIG").map(PathBuf::from).as_deref(), variable)?;
-    let path = config_file::agent_folder(named, &file)?;
+pub(crate) fn data_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let path = data_path(named)?;
     data_folder::make(&path)?;
     Ok(path)
+}
+
+/// Where it is, or would be.
+pub(crate) fn data_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let file = config_file::load(variable("ADIT_CONFIG").map(PathBuf::from).as_deref(), variable)?;
+    config_file::agent_folder(named, &file)
 }
 
 pub(crate) fn home() -> Option<PathBuf> {

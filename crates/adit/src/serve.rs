@@ -4,14 +4,13 @@ use std::path::Path;
 
 use adit_core::{Port, PortRange};
 use adit_jumphost::admin::{AccountList, AccountView, FirstAdministrator, InvitationMade};
-use adit_jumphost::data_dir;
 use adit_jumphost::server::Addresses;
 use adit_jumphost::{DataDir, JumpHost, RawConfig};
 use serde::Serialize;
 
 use crate::arguments::Jumphost;
 use crate::config_file;
-use crate::door::data_path;
+use crate::door::{commanded_path, data_path};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::shell;
@@ -61,7 +60,7 @@ async fn announce(host: &JumpHost, folder: &Path, arguments: &Jumphost) -> Resul
     let output = Output::new(arguments.json);
     output.answer(&Started { addresses: host.addresses(), first_administrator }, |started| {
         let mut text = welcome(output, host, started, folder);
-        text.push_str(&next_steps(output, started.addresses, &accounts, &data_flag(folder, arguments)));
+        text.push_str(&next_steps(output, started.addresses, &accounts, &data_flag(folder)));
         text
     })
 }
@@ -112,14 +111,10 @@ fn example_port(range: &str) -> u16 {
     }
 }
 
-/// ` --data DIR` for commands to paste, where the folder is not the usual one.
-fn data_flag(folder: &Path, arguments: &Jumphost) -> String {
-    let usual = data_dir::default_path(|name| std::env::var(name).ok()).map(|path| path.canonicalize().ok());
-    match (&arguments.data, usual) {
-        (None, _) => String::new(),
-        (Some(_), Ok(Some(usual))) if usual == folder => String::new(),
-        _ => shell::data_flag(folder),
-    }
+/// ` --data DIR` for commands to paste, where they would look in another folder without it.
+fn data_flag(folder: &Path) -> String {
+    let found = commanded_path(None).ok().and_then(|path| path.canonicalize().ok());
+    if found.as_deref() == Some(folder) { String::new() } else { shell::data_flag(folder) }
 }
 
 #[cfg(test)]

@@ -63,6 +63,9 @@ pub(super) struct Accepted {
     /// Take a host key that is not known if it has this fingerprint; once for each host on the way
     #[arg(long = "accept-host-key", value_name = "FINGERPRINT")]
     fingerprints: Vec<String>,
+    /// Nobody is there to be asked about another one.
+    #[arg(skip)]
+    is_unattended: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -113,7 +116,11 @@ async fn trust(asker: &Asker, unknown: &UnknownHost, accepted: &Accepted) -> Res
     let UnknownHost { host, key_type, fingerprint, .. } = unknown;
     let name = shown(host);
     if !accepted.is_it(unknown)? {
-        match Terminal::default().confirm_key(&name, key_type, fingerprint).await {
+        let answer = match accepted.is_unattended {
+            true => None,
+            false => Terminal::default().confirm_key(&name, key_type, fingerprint).await,
+        };
+        match answer {
             Some(true) => {}
             Some(false) => return Err(Failure::HostKeyDeclined { host: name }),
             None => {
@@ -159,6 +166,11 @@ async fn replace_known(
 }
 
 impl Accepted {
+    /// None, and nobody is asked.
+    pub(super) fn by_nobody() -> Self {
+        Self { fingerprints: Vec::new(), is_unattended: true }
+    }
+
     /// Whether the key that a host shows was compared before; `false` where none was.
     fn is_it(&self, host: &UnknownHost) -> Result<bool, Failure> {
         if self.fingerprints.is_empty() || self.fingerprints.contains(&host.fingerprint) {

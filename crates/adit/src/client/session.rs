@@ -196,7 +196,8 @@ async fn connect(asker: &Asker, typed: &str, accepted: &Accepted) -> Result<(), 
         }
         let why = state.last_error.unwrap_or_else(|| "it was disconnected again".to_owned());
         if !judge(asker, &why, accepted).await? {
-            return Err(Failure::NotConnected { why: format!("{}: {why}", shown(&found.record.name)) });
+            let why = format!("{}: {why}", shown(&found.record.name));
+            return Err(Failure::NotUp { why, code: None });
         }
     }
 }

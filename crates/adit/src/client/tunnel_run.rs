@@ -33,6 +33,13 @@ pub(super) struct Launch {
     accepted: Accepted,
 }
 
+impl Launch {
+    /// Waits for the login, and asks nobody about host keys.
+    pub(super) fn unattended(tunnel: String) -> Self {
+        Self { tunnel, no_wait: false, accepted: Accepted::by_nobody() }
+    }
+}
+
 /// What is to be tried.
 #[derive(Debug, Args)]
 pub(super) struct Test {
@@ -87,7 +94,12 @@ async fn run(asker: &Asker, launch: &Launch, order: &str, meant: impl Fn(&Tunnel
 }
 
 /// Gives the order, and waits until the login has ended in one way or the other. Each turn judges the key of one more host on the way.
-async fn bring_up(asker: &Asker, row: &TunnelRow, launch: &Launch, order: &str) -> Result<TunnelState, Failure> {
+pub(super) async fn bring_up(
+    asker: &Asker,
+    row: &TunnelRow,
+    launch: &Launch,
+    order: &str,
+) -> Result<TunnelState, Failure> {
     let mut order = order;
     loop {
         let begun: TunnelState = asker.client.order(&format!("{}/{order}", row.path())).await?;
@@ -101,7 +113,9 @@ async fn bring_up(asker: &Asker, row: &TunnelRow, launch: &Launch, order: &str) 
         let why = state.state.last_error.unwrap_or_else(|| "it was stopped again".to_owned());
         if !judge(asker, &why, &launch.accepted).await? {
             let goes_on = if state.state.status == "reconnecting" { "; it is tried again" } else { "" };
-            return Err(Failure::NotConnected { why: format!("{}: {why}{goes_on}", shown(&row.record.name)) });
+            let why = format!("{}: {why}{goes_on}", shown(&row.record.name));
+            let code = state.state.last_error_code.map(Into::into);
+            return Err(Failure::NotUp { why, code });
         }
         // It is not running: a host key that is not known is no reason to try again by itself.
         order = "start";
@@ -124,7 +138,9 @@ async fn settled(asker: &Asker, begun: &TunnelState) -> Result<TunnelState, Fail
         match states.into_iter().find(|state| state.id == *id) {
             Some(state) if state.state.status == "connecting" || is_as_before(&state) => {}
             Some(state) => return Ok(state),
-            None => return Err(Failure::NotConnected { why: format!("{id} was removed meanwhile") }),
+            None => {
+                return Err(Failure::NotUp { why: format!("{id} was removed meanwhile"), code: None });
+            }
         }
     }
     Err(Failure::AgentEnded)
@@ -173,11 +189,12 @@ pub(super) async fn test(asker: &Asker, test: &Test) -> Result<(), Failure> {
         if judge(asker, &why.error, &test.accepted).await? {
             continue;
         }
-        if body.get("failed").is_some() {
-            let trial: TrialFailed = read(body)?;
-            asker.output.answer(&trial, |trial| line("✗", &trial.failed))?;
+        if body.get("failed").is_none() {
+            return Err(Failure::Trial { told: why, stage: None });
         }
-        return Err(Failure::Trial { told: why });
+        let trial: TrialFailed = read(body)?;
+        asker.output.answer(&trial, |trial| line("✗", &trial.failed))?;
+        return Err(Failure::Trial { told: why, stage: Some(trial.failed.stage.into()) });
     }
 }
 

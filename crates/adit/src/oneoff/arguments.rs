@@ -27,7 +27,8 @@ The first connection has to succeed. After that it is kept up: when it is lost i
 Without -i the keys of the ssh-agent log in, else the first of ~/.ssh/id_ed25519, id_ecdsa and id_rsa, else the server's questions
 are asked.
 
-Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 failed (no login, port in use), 2 bad input.
+Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 bad input, 5 the server does not let us in, 6 its host key
+is not known or another one, 7 a port is busy.
 With --json every change is one line on stdout, and an error is one line on stderr: {\"error\": \"a sentence\", \"code\": \"a-stable-name\"}";
 
 const SHARE_HELP: &str = "\
@@ -42,7 +43,7 @@ Examples:
 The first run makes a key and shows it, with a QR code on a terminal, and waits until the server lets it in. Start your service
 before or after, as you like. The share is kept up until you end it.
 
-Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 bad input.
+Exit codes: 0 ended by Ctrl-C or SIGTERM, 1 failed, 2 bad input, 6 the host key is not known or another one.
 With --json every change is one line on stdout, and an error is one line on stderr: {\"error\": \"a sentence\", \"code\": \"a-stable-name\"}";
 
 #[derive(Debug, Args)]

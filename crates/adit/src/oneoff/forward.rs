@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adit_agent::agent::TunnelView;
+use adit_agent::folder;
 use adit_core::{ForwardSpec, Port, Setback, TunnelStatus};
 
 use super::arguments::Forward;
@@ -40,9 +41,10 @@ async fn build(arguments: &Forward) -> Result<(OneOff, Vec<String>), Failure> {
         true => Login::Passwords,
         false => Login::choose(identity.as_deref(), home(), &terminal).await?,
     };
-    let own = OneOff::start(&data_folder(way.data.as_deref())?, way.host_keys.into(), terminal).await?;
+    let places = folder::places(&data_folder(way.data.as_deref())?, home());
+    let own = OneOff::start(places, way.host_keys.into(), terminal.clone(), terminal).await?;
     let usual = Usual { user: login_name(), port: SSH };
-    let ids = own.add(records, way, &usual, &login).await?;
+    let ids = own.add(records, way.route(), &usual, &login).await?;
     Ok((own, ids))
 }
 
@@ -74,7 +76,7 @@ async fn keep(own: &OneOff, ids: &[String], output: Output) -> Result<(), Failur
 }
 
 fn not_connected(why: &Setback) -> Failure {
-    Failure::NotConnected { why: why.to_string() }
+    Failure::NotConnected { why: why.to_string(), obstacle: why.obstacle() }
 }
 
 fn up(tunnel: &TunnelView, remote_port: Option<Port>) -> String {

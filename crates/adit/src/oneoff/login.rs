@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 /// Where keys usually are, the best kind first.
 const USUAL_KEYS: [&str; 3] = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
 
-pub(super) enum Login {
+pub(crate) enum Login {
     Key {
         path: String,
         passphrase: Option<Zeroizing<String>>,

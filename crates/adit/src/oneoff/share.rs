@@ -7,6 +7,7 @@ use std::time::Duration;
 use adit_agent::agent::{StartError, TrialError};
 use adit_agent::credentials::CredentialError;
 use adit_agent::dial::{DialError, DialFailure};
+use adit_agent::folder;
 use adit_agent::records::remote_record;
 use adit_core::{Port, RemoteListen, TunnelStatus};
 use adit_ssh::crypto::PublicKey;
@@ -15,7 +16,7 @@ use super::address::LocalService;
 use super::arguments::Share;
 use super::login::Login;
 use super::news::{Change, News, listen};
-use super::{OneOff, Usual, data_folder, share_key};
+use super::{OneOff, Usual, data_folder, home, share_key};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::signals::Signals;
@@ -85,11 +86,12 @@ async fn build(arguments: &Share) -> Result<Shared, Failure> {
         let told = format!("nothing listens on {service} yet: start your service, and visitors reach it at once");
         news.say(&Change::NoService { service: service.to_string() }, &told)?;
     }
-    let own = OneOff::start(&data, way.host_keys.into(), terminal).await?;
+    let places = folder::places(&data, home());
+    let own = OneOff::start(places, way.host_keys.into(), terminal.clone(), terminal).await?;
     let usual = Usual { user: Some(USER.to_owned()), port: PORT };
     let listen = RemoteListen { address: EVERYWHERE.into(), port };
     let record = remote_record(&listen, service.address(), service.port);
-    let ids = own.add(vec![record], way, &usual, &login).await?;
+    let ids = own.add(vec![record], way.route(), &usual, &login).await?;
     let tunnel = ids.into_iter().next().ok_or(Failure::Tunnel(StartError::Ending))?;
     let publishing = Publishing { tunnel, service, key, key_file, output, news, key_shown: false, trouble: None };
     Ok(Shared { own, publishing })
@@ -114,9 +116,7 @@ impl Publishing {
                 Ok(()) => return Ok(()),
                 Err(TrialError::NoWay(why)) => return Err(why.into()),
                 Err(TrialError::Dial(error)) if is_refusal(&error) => self.show_key(&error)?,
-                Err(TrialError::Dial(error)) if error.is_lasting() => {
-                    return Err(Failure::NotConnected { why: error.to_string() });
-                }
+                Err(TrialError::Dial(error)) if error.obstacle().is_some() => return Err(Failure::Dial(error)),
                 Err(TrialError::Dial(error)) => self.tell_trouble(&error)?,
             }
             tokio::time::sleep(RETRY).await;

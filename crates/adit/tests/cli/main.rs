@@ -166,7 +166,7 @@ fn a_corrupt_store_and_a_broken_host_key_are_left_as_they_are() {
 fn a_busy_port_names_the_flag_for_another() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    Folder::new().run(&["--ssh", &address]).refused(1, &[&address, "--ssh"]);
+    Folder::new().run(&["--ssh", &address]).refused(7, &[&address, "--ssh"]);
 }
 
 #[test]
