@@ -5,6 +5,7 @@
 # make bench  measures against sshd, side by side
 # make fuzz   fuzzes longer (SECONDS_EACH=600)
 # make deny   licences, sources and duplicates of the dependencies
+# make dist   everything that is given to people, in target/dist: a Debian package, a Python wheel, an archive; make deb, make wheel: one
 
 CARGO ?= cargo
 SECONDS_EACH ?= 600
@@ -13,12 +14,28 @@ SECONDS_EACH ?= 600
 NPM ?= $(shell command -v npm)
 PAGE_SOURCES := $(shell find web \( -name node_modules -o -name dist -o -name test-results -o -name schema.d.ts \) -prune -o -type f -print)
 
-.PHONY: run test check unit page check-page e2e browser fuzz bench deny prepare
+# What is packed: PROFILE=dev takes the program that the tests have built. BINARY= takes any other, for a package without a build.
+PROFILE ?= release
+BINARY ?= target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/adit
+DIST := target/dist$(if $(filter release,$(PROFILE)),,-$(PROFILE))
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+MACHINE := $(shell uname -m)
+DEB = $(DIST)/adit_$(VERSION)-1_$(shell dpkg --print-architecture 2>/dev/null).deb
+ARCHIVE = $(DIST)/adit-$(VERSION)-$(MACHINE)-linux.tar.xz
+PACKAGING := $(shell find packaging python \( -name __pycache__ -o -name .mypy_cache -o -name tests -o -name THIRD-PARTY-LICENSES \) -prune -o -type f -print) crates/adit/Cargo.toml
+# Its real name says for which C library it is, which maturin finds out.
+WHEEL = $(DIST)/wheel/.made
+# A package of a build that nobody will keep need not be small.
+PACKING_FLAGS := $(if $(filter release,$(PROFILE)),,--fast)
+PYTHON_TOOLS := target/venv/bin
+
+.PHONY: run test check unit page check-page e2e browser fuzz bench deny prepare build deb wheel archive static dist check-dockerfile formula
 
 run: page
 	@scripts/demo
 
 test: prepare page check check-page e2e browser
+	@$(MAKE) --no-print-directory check-dockerfile PROFILE=dev
 	@fuzz/run 60
 
 check:
@@ -50,8 +67,10 @@ browser: page
 unit:
 	$(CARGO) nextest run --workspace --exclude adit-e2e --locked
 
+# The wheel first: maturin moves the program away for a moment, and each story needs it.
 e2e:
 	$(CARGO) build --locked
+	@$(MAKE) --no-print-directory wheel PROFILE=dev
 	ADIT_PYTHON=$(CURDIR)/target/venv/bin/python $(CARGO) nextest run -p adit-e2e --locked
 
 fuzz:
@@ -65,3 +84,46 @@ deny:
 
 prepare:
 	@scripts/prepare
+
+build: page
+	$(CARGO) build --profile $(PROFILE) --locked
+
+deb: build
+	@$(MAKE) --no-print-directory $(DEB)
+
+$(DEB): $(BINARY) $(PACKAGING)
+	@cargo deb --version >/dev/null 2>&1 || scripts/prepare
+	packaging/deb $(BINARY) $@ $(PACKING_FLAGS)
+
+wheel: build
+	@$(MAKE) --no-print-directory $(WHEEL)
+
+$(WHEEL): $(BINARY) $(PACKAGING)
+	@test -x $(PYTHON_TOOLS)/maturin || scripts/prepare
+	packaging/wheel $(PROFILE) $(@D)
+	@touch $@
+
+archive: build
+	@$(MAKE) --no-print-directory $(ARCHIVE)
+
+$(ARCHIVE): $(BINARY) $(PACKAGING)
+	packaging/archive $(BINARY) $@
+
+static: page
+	packaging/static $(DIST) $(VERSION)
+
+dist: deb wheel archive static
+	cp $(DIST)/wheel/*.whl $(DIST)
+	cd $(DIST) && sha256sum *.deb *.whl *.tar.xz >SHA256SUMS
+	@cat $(DIST)/SHA256SUMS
+
+check-dockerfile: build
+	$(PYTHON_TOOLS)/python packaging/check-dockerfile $(BINARY) --build
+
+# The sources as somebody else builds them, and the formula that says where they are: SOURCE_URL=https://…/adit-0.1.0.tar.gz
+formula:
+	@test -n "$(SOURCE_URL)" || { echo "say where people get the sources: SOURCE_URL=" >&2; exit 2; }
+	mkdir -p $(DIST)
+	git archive --prefix=adit-$(VERSION)/ --output=$(DIST)/adit-$(VERSION).tar.gz HEAD
+	sed -e 's|@URL@|$(SOURCE_URL)|; s|@HOMEPAGE@|$(dir $(SOURCE_URL))|' \
+	    -e "s|@SHA256@|$$(sha256sum <$(DIST)/adit-$(VERSION).tar.gz | cut -d' ' -f1)|" packaging/homebrew/adit.rb >$(DIST)/adit.rb

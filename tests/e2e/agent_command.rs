@@ -55,12 +55,12 @@ fn a_host_key_is_judged_before_anything_is_sent() {
     agent.ok(&format!("tunnel add web --via 127.0.0.1:{} --profile me {spec}", sshd.port()));
     let fingerprint = sshd.fingerprint();
 
-    let told = refused(&agent.adit("tunnel start web --json"), 1, "unknown-host-key");
+    let told = refused(&agent.adit("tunnel start web --json"), 6, "unknown-host-key");
     assert!(told.contains(&format!("--accept-host-key {fingerprint}")), "{told}");
     let waiting = agent.json("host list");
     assert_eq!(waiting[0]["fingerprint"], fingerprint);
     let other = agent.adit("tunnel start web --json --accept-host-key SHA256:other");
-    assert!(refused(&other, 1, "other-host-key").contains(&fingerprint));
+    assert!(refused(&other, 6, "other-host-key").contains(&fingerprint));
     assert_eq!(agent.status("web"), "failed");
     assert!(!sshd.log().contains("Accepted"), "{}", sshd.log());
 
@@ -152,13 +152,13 @@ fn a_trial_is_told_stage_by_stage() {
     let known = sshd.fingerprint();
     sshd.change_host_key();
     let told = agent.adit("tunnel test web --json");
-    let error = refused(&told, 1, "SSH_REFUSED");
+    let error = refused(&told, 6, "SSH_REFUSED");
     assert!(error.contains("has CHANGED") && error.contains(&known) && error.contains(&sshd.fingerprint()), "{error}");
     let trial: Value = serde_json::from_str(&told.stdout).unwrap();
     assert_eq!(trial["failed"]["stage"], "host_key", "{trial}");
     assert_eq!(trial["steps"].as_array().unwrap().len(), 3, "{trial}");
     let asked = agent.adit(&format!("tunnel test web --accept-host-key {}", sshd.fingerprint()));
-    assert_eq!(asked.code(), 1, "a changed key is no unknown one: {asked:?}");
+    assert_eq!(asked.code(), 6, "a changed key is no unknown one: {asked:?}");
     assert!(!sshd.log().contains("Accepted"), "nothing was sent: {}", sshd.log());
 }
 
@@ -201,7 +201,7 @@ fn the_log_is_followed_until_the_agent_ends() {
     assert!(follow.is_running());
     agent.stop();
     let ended = follow.wait_exit(SOON);
-    assert_eq!(ended.code(), 1, "{ended:?}");
+    assert_eq!(ended.code(), 8, "{ended:?}");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn records_are_named_by_name_or_id_and_changed_field_by_field() {
     assert_eq!(agent.curl(&agent.token(), &words, "/tunnels").0, 201);
     let told = refused(&agent.adit("tunnel show web --json"), 1, "ambiguous-name");
     assert!(told.contains(id), "the ids are told: {told}");
-    let told = refused(&agent.adit("tunnel remove nobody --json"), 1, "not-found");
+    let told = refused(&agent.adit("tunnel remove nobody --json"), 4, "not-found");
     assert!(told.contains("“nobody”") && told.contains("`adit tunnel list`"), "{told}");
     refused(&agent.adit("tunnel add x --via h --profile nobody -D 1 --json"), 1, "not-found");
     refused(&agent.adit(&format!("tunnel edit {id} --json")), 2, "nothing-to-change");

@@ -68,9 +68,9 @@ fn what_keeps_a_forward_from_coming_up_is_told() {
     let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let busy = format!("{}:127.0.0.1:1", held.port());
     for (exit, told, words) in [
-        (1, "is in use by", vec!["-L", &busy]),
+        (7, "is in use by", vec!["-L", &busy]),
         (2, "bind_address '0.0.0.0' must be a loopback address", vec!["-D", "0.0.0.0:1080"]),
-        (1, "is not known: it shows ssh-ed25519 SHA256:", vec!["-D", "1080", "--host-keys", "strict"]),
+        (6, "is not known: it shows ssh-ed25519 SHA256:", vec!["-D", "1080", "--host-keys", "strict"]),
     ] {
         let ended = finish(command(&sshd, &home).args(&words), SOON);
         assert_eq!(ended.code(), exit, "{ended:?}");

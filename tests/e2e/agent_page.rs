@@ -129,7 +129,7 @@ fn without_an_agent_nothing_opens() {
     let mut agent = Agent::start();
     agent.stop();
     let told = finish(&mut open(&agent, &["--json"]), SOON);
-    assert!(refused(&told, 1, "no-agent").contains("`adit agent`"));
+    assert!(refused(&told, 8, "no-agent").contains("`adit agent`"));
 }
 
 /// Line 32: it stays refused until somebody has compared both keys and says so.
@@ -147,7 +147,7 @@ fn a_changed_host_key_is_replaced_by_who_has_compared_it() {
     sshd.change_host_key();
     let new = sshd.fingerprint();
 
-    assert_eq!(agent.adit("tunnel start web").code(), 1);
+    assert_eq!(agent.adit("tunnel start web").code(), 6);
     let file = agent.data().join("known_hosts");
     // Each time it is shown is a time of its own.
     let list = || {
@@ -167,15 +167,15 @@ fn a_changed_host_key_is_replaced_by_who_has_compared_it() {
     assert!(table.contains(&format!("CHANGED, it was ssh-ed25519 {old}")), "{table}");
 
     let told =
-        refused(&agent.adit(&format!("host trust {host} --accept-host-key {new} --json")), 1, "changed-host-key");
+        refused(&agent.adit(&format!("host trust {host} --accept-host-key {new} --json")), 6, "changed-host-key");
     assert!(told.contains(&old) && told.contains(&format!("--replace --accept-host-key {new}")), "{told}");
-    refused(&agent.adit(&format!("host trust {host} --replace --json")), 1, "changed-host-key");
+    refused(&agent.adit(&format!("host trust {host} --replace --json")), 6, "changed-host-key");
     let other = agent.adit(&format!("host trust {host} --replace --accept-host-key {old} --json"));
-    refused(&other, 1, "other-host-key");
+    refused(&other, 6, "other-host-key");
     agent.ok(&format!("host reject {host}"));
     assert_eq!(agent.json("host list"), json!([]));
     refused(&agent.adit(&format!("host reject {host} --json")), 1, "not-found");
-    assert_eq!(agent.adit("tunnel start web").code(), 1, "it is as refused as before");
+    assert_eq!(agent.adit("tunnel start web").code(), 6, "it is as refused as before");
     assert!(!sshd.log().contains("Accepted"), "nothing was sent: {}", sshd.log());
 
     let judge = || {
@@ -186,7 +186,7 @@ fn a_changed_host_key_is_replaced_by_who_has_compared_it() {
     };
     let mut asked = judge();
     asked.type_in(b"no\n");
-    assert_eq!(asked.wait_exit(SOON).code(), 1);
+    assert_eq!(asked.wait_exit(SOON).code(), 6);
     assert_eq!(list(), wanted);
     let mut asked = judge();
     asked.type_in(b"yes\n");

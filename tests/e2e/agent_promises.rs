@@ -75,7 +75,7 @@ fn a_changed_host_key_hears_nothing_of_us() {
         assert_eq!(ask(&agent, "PUT", "/settings", &json!({"host_key_policy": policy})).0, 200);
         for tunnel in ["socks", "deep"] {
             let told = agent.adit(&format!("tunnel start {tunnel}"));
-            assert_eq!(told.code(), 1, "{told:?}");
+            assert_eq!(told.code(), 6, "{told:?}");
             for fingerprint in [&known, &sshd.fingerprint()] {
                 assert!(told.stderr.contains(fingerprint.as_str()), "{fingerprint}: {told:?}");
             }
@@ -193,7 +193,7 @@ fn a_port_that_another_holds_at_the_jump_host_is_asked_for_until_it_is_free() {
     agent.ok(&format!("profile add tunnel --user tunnel --key {}", alice.key.display()));
     agent.ok(&format!("tunnel add demo --via {} --profile tunnel -R 10080:localhost:{}", host.ssh(), service.port()));
     let told = agent.adit("tunnel start demo");
-    assert_eq!(told.code(), 1, "it is never silently up: {told:?}");
+    assert_eq!(told.code(), 7, "it is never silently up: {told:?}");
     eventually(SOON, "it is asked for again", || {
         let row = agent.json("tunnel show demo");
         let error = row["last_error"].as_str().unwrap_or_default();
@@ -220,7 +220,7 @@ fn a_port_that_is_half_taken_at_the_server_is_not_up() {
     let spec = format!("-R {port}:localhost:{}", service.port());
     agent.ok(&format!("tunnel add demo --via 127.0.0.1:{} --profile me {spec}", sshd.port()));
     let told = agent.adit(&format!("tunnel start demo --accept-host-key {}", sshd.fingerprint()));
-    assert!(told.code() == 1 && told.stderr.contains("refused the remote forward"), "{told:?}");
+    assert!(told.code() == 7 && told.stderr.contains("refused the remote forward"), "{told:?}");
     assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_err(), "nor is the other half");
     drop(holder);
     eventually(2 * SOON, "it is up", || agent.status("demo") == "connected");

@@ -67,7 +67,7 @@ fn after_a_run_with_secrets_they_are_nowhere() {
     agent.ok(&format!("tunnel add by-key {via} --profile key -D {}", free_port()));
     agent.ok(&format!("tunnel add by-password {via} --profile pass -D {} --no-reconnect", free_port()));
     agent.ok(&format!("tunnel start by-key --accept-host-key {}", sshd.fingerprint()));
-    assert_eq!(agent.adit("tunnel start by-password").code(), 1, "it is not this machine's password");
+    assert_eq!(agent.adit("tunnel start by-password").code(), 5, "it is not this machine's password");
     assert!(sshd.log().contains("Accepted publickey") && sshd.log().contains("Failed password"), "{}", sshd.log());
 
     let token = agent.token();

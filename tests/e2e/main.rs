@@ -1,8 +1,9 @@
-//! End to end: the real `adit` and the clients people really use, one module per subject of `spec/jumphost.md` and, those that begin
-//! with `agent`, of `spec/agent.md`.
+//! End to end: the real `adit` and the clients people really use, one module per subject of `spec/jumphost.md`, of `spec/agent.md` (those that
+//! begin with `agent`) and of `spec/service.md` (`service…`, `mcp`, `packaging`, `wheel`).
 //!
 //! A story names the promise it proves by its line there. Each starts a jump host of its own on addresses of its own,
-//! so all of them may run at once; the stories about time on the network run in network namespaces and need root.
+//! so all of them may run at once; the stories about time on the network run in network namespaces, those about services on
+//! machines that they boot, and both need root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by panicking")]
 
 mod access;
@@ -25,16 +26,23 @@ mod keepalive;
 mod keys;
 mod limits;
 mod lost_sessions;
+mod mcp;
 mod multiplexing;
 mod openssh_10;
 mod operations;
 mod other_clients;
+mod packaging;
 mod passengers;
 mod refused;
 mod rekey;
 mod revocation;
+mod service;
+mod service_background;
+mod service_input;
+mod service_user;
 mod stalled_visitor;
 mod takeover;
+mod wheel;
 
 use std::time::Duration;
 

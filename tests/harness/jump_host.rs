@@ -340,7 +340,7 @@ impl Addresses {
 }
 
 /// The program under test: `ADIT_BIN`, else the one that was built with these tests.
-fn adit_binary() -> PathBuf {
+pub(crate) fn adit_binary() -> PathBuf {
     if let Some(path) = env::var_os("ADIT_BIN") {
         return PathBuf::from(path);
     }

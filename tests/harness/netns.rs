@@ -34,6 +34,11 @@ impl Cable {
     pub fn put_back(&self) {
         ip(&["-n", &self.netns, "link", "set", &self.end, "up"]);
     }
+
+    /// Takes it away for good, with the addresses at both its ends.
+    pub fn take_away(&self) {
+        ip(&["-n", &self.netns, "link", "delete", &self.end]);
+    }
 }
 
 /// A network namespace with its loopback up, and files of its own in place of some of `/etc`.
@@ -109,6 +114,20 @@ impl Netns {
             add chain inet silence in { type filter hook input priority 0; policy drop; }; \
             add chain inet silence out { type filter hook output priority 0; policy drop; }; \
             add rule inet silence in iif lo accept; add rule inet silence out oif lo accept";
+        self.nft(rules);
+    }
+
+    /// Lets packets through again after [`Netns::fall_silent`].
+    pub fn speak_again(&self) {
+        self.nft("delete table inet silence");
+    }
+
+    /// Whoever runs inside, as process ids of this machine.
+    pub(crate) fn pids(&self) -> Vec<String> {
+        pids(&self.name)
+    }
+
+    fn nft(&self, rules: &str) {
         let outcome = finish(self.command("nft").arg(rules), SETUP);
         assert!(outcome.status.success(), "nft: {outcome:?}");
     }
@@ -136,13 +155,16 @@ fn sweep() {
 
 fn remove(name: &str) {
     // What still runs inside was started by our test, `ssh -f` for one; it would keep the namespace alive.
-    if let Ok(inside) = Command::new("ip").args(["netns", "pids", name]).output() {
-        for pid in String::from_utf8_lossy(&inside.stdout).lines() {
-            let _ = Command::new("kill").args(["-KILL", pid]).output();
-        }
+    for pid in pids(name) {
+        let _ = Command::new("kill").args(["-KILL", &pid]).output();
     }
     let _ = Command::new("ip").args(["netns", "del", name]).output();
     let _ = fs::remove_dir_all(etc_folder(name));
+}
+
+fn pids(name: &str) -> Vec<String> {
+    let Ok(inside) = Command::new("ip").args(["netns", "pids", name]).output() else { return Vec::new() };
+    String::from_utf8_lossy(&inside.stdout).lines().map(str::to_owned).collect()
 }
 
 fn etc_folder(name: &str) -> PathBuf {

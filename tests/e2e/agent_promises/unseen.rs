@@ -165,7 +165,7 @@ fn secrets_let_in_and_are_nowhere() {
         let told = agent.adit(&format!("tunnel start {profile}"));
         said += &format!("{told:?}");
         if profile == "wrong" {
-            assert!(told.code() == 1 && told.stderr.contains("“wrong”"), "{told:?}");
+            assert!(told.code() == 5 && told.stderr.contains("“wrong”"), "{told:?}");
         } else {
             assert_eq!(curl(&[&format!("http://127.0.0.1:{port}/")]).stdout, "let in", "{told:?}");
         }
