@@ -38,7 +38,7 @@ class Tunnel(TypedDict):
     path: str
     bastion: str | None
     target: str | None
-    state: Literal["connected", "connecting", "reconnecting", "failed", "stopped"]
+    state: Literal["connected", "connecting", "reconnecting", "failed", "stopped", "unknown"]
     # Milliseconds since 1970.
     since: int | None
     uptime_seconds: int | None
@@ -149,7 +149,10 @@ def remove(port: int, *, scope: Literal["system", "user", "supervised"] | None =
 
 def get_version() -> str:
     """Ask the program for its version, which is that of this module where both came together."""
-    return _program.run(["--version"]).stdout.split()[-1]
+    said = _program.run(["--version"]).stdout.split()
+    if not said:
+        raise RuntimeError(f"{_program.find()} does not say its version")
+    return said[-1]
 
 
 _SCOPES = {"system": "--system", "user": "--user", "supervised": "--supervise"}
@@ -163,7 +166,7 @@ def _port(port: int) -> str:
     # True is an int, and 1 is a port; somebody who says True means something else.
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
         raise ValueError(f"port is {port!r}, and has to be a whole number from 1 to 65535")
-    return str(port)
+    return str(int(port))
 
 
 def _scope(scope: str | None, known: dict[str, str]) -> list[str]:
@@ -179,9 +182,9 @@ def _run(
 ) -> tuple[Result, dict[str, Any]]:
     """What came of a command, and what it answered."""
     # `--flag=value` is one word, so that no value can be taken for a flag.
-    words = [f"{flag}={os.fspath(value)}" for flag, value in flags.items() if value is not None]
+    words = [f"{flag}={os.fsdecode(value)}" for flag, value in flags.items() if value is not None]
     ended = _program.run([command, "--json", *switches, *words])
-    trouble = _program.last_object(ended.stderr)
+    trouble = {} if ended.returncode == 0 else _program.last_object(ended.stderr)
     result: Result = {
         "success": ended.returncode == 0,
         "exit_code": ended.returncode,

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sysconfig
 from collections.abc import Sequence
@@ -31,10 +32,20 @@ def find() -> str:
 
 
 def run(words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """Runs it to its end, with nobody to ask."""
-    return subprocess.run(
-        [find(), *words], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+    """Runs it to its end, with nobody to ask. Ctrl-C is for it too, and it finishes what would be half done otherwise."""
+    command = [find(), *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace"
+    ) as program:
+        try:
+            stdout, stderr = program.communicate()
+        except KeyboardInterrupt:
+            # A terminal has sent it to the program as well; of a signal to this process alone it has not heard.
+            program.send_signal(signal.SIGINT)
+            program.communicate()
+            raise
+    return subprocess.CompletedProcess(command, program.returncode, stdout, stderr)
 
 
 def last_object(text: str) -> dict[str, Any]:

@@ -111,9 +111,9 @@ fn a_busy_ssh_port_is_told() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap().to_string();
     let refused = run(&["--data", data.to_str().unwrap(), "--ssh", &address, "--web", "127.0.0.1:0"]);
-    assert_told(&refused, &[1], &[&address]);
+    assert_told(&refused, &[7], &[&address]);
     let refused = run(&["--data", data.to_str().unwrap(), "--ssh", "127.0.0.1:0", "--web", &address]);
-    assert_told(&refused, &[1], &[&address]);
+    assert_told(&refused, &[7], &[&address]);
     // An address that is not this machine's.
     let refused = run(&["--data", data.to_str().unwrap(), "--ssh", "192.0.2.1:0", "--web", "127.0.0.1:0"]);
     assert_told(&refused, &[1], &["192.0.2.1"]);

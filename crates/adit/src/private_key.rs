@@ -1,7 +1,9 @@
 //! Private keys that somebody names: read at once, so that a wrong file or a wrong passphrase is told before anything is begun.
 
+use std::io;
 use std::path::Path;
 
+use adit_agent::credentials::read_key_file;
 use adit_ssh::crypto::{PrivateKey, PrivateKeyError};
 use zeroize::Zeroizing;
 
@@ -11,6 +13,13 @@ use crate::terminal::Terminal;
 /// How often a passphrase may be mistyped; ssh(1) allows as many.
 const TRIES: usize = 3;
 
+/// What the file of a key says.
+pub(crate) async fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || read_key_file(&file)).await.map_err(io::Error::other).flatten();
+    read.map_err(|source| Failure::KeyFile { path: path.to_owned(), source })
+}
+
 /// The passphrase of a key: the given one, or one that somebody types; `None` for a key that needs none.
 pub(crate) async fn passphrase_of(
     path: &Path,
@@ -18,8 +27,7 @@ pub(crate) async fn passphrase_of(
     terminal: &Terminal,
 ) -> Result<Option<Zeroizing<String>>, Failure> {
     let unusable = |source| Failure::PrivateKey { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::KeyFile { path: path.to_owned(), source })?;
-    let text = Zeroizing::new(text);
+    let text = read(path).await?;
     match PrivateKey::from_openssh(&text) {
         Ok(_) => return Ok(None),
         Err(PrivateKeyError::Encrypted) => {}

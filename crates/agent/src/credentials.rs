@@ -269,8 +269,11 @@ impl Credentials {
     }
 }
 
-/// What a key file says. It blocks.
-pub(crate) fn read_key_file(path: &Path) -> io::Result<Zeroizing<String>> {
+/// What a key file says: of a file alone, and no more than a key can have. It blocks.
+///
+/// # Errors
+/// What the system says, or that it can be no key.
+pub fn read_key_file(path: &Path) -> io::Result<Zeroizing<String>> {
     let bytes = plain_file::read_all(&plain_file::open(path)?, MAX_KEY_FILE)?;
     let text = std::str::from_utf8(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(Zeroizing::new(text.to_owned()))

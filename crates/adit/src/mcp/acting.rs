@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::oneoff::{LocalService, ServerAddress, home};
 use crate::service::set_up::{Order, set_up};
 use crate::service::variables::Variables;
-use crate::service::{remove, status};
+use crate::service::{installer, remove, status};
 
 /// Whoever acts for a model.
 pub(super) struct Acting {
@@ -54,20 +54,25 @@ impl Acting {
         }
     }
 
+    /// What belongs to the system is for whoever may say so at the start, also where it is root that runs this.
     async fn uninstall(&self, port: Port) -> Result<Value, Failure> {
-        // What belongs to the system is for whoever may say so at the start, also where it is root that runs this.
-        let mut place = None;
-        if self.place != Place::System {
-            let found = status::tunnels(Some(port), None).await;
-            match found.as_deref() {
-                Ok([tunnel]) if tunnel.scope == Place::System => return Err(Failure::SystemTunnel { port }),
-                // Of several, the one that would be set up here.
-                Err(Failure::InSeveralPlaces { .. }) => place = Some(self.place),
-                _ => {}
-            }
-        }
-        value(&remove::remove(port, place).await?)
+        let found: Vec<Place> = places(port).await;
+        let allowed: Vec<Place> =
+            found.iter().copied().filter(|place| self.place == Place::System || *place != Place::System).collect();
+        let place = match (&found[..], &allowed[..]) {
+            ([], _) => return Err(Failure::NoTunnel { port }),
+            (_, []) => return Err(Failure::SystemTunnel { port }),
+            (_, [place]) => *place,
+            // Of several, the one that would be set up here; else what `remove` says of them.
+            (_, several) if several.contains(&self.place) => self.place,
+            _ => return value(&remove::remove(port, None).await?),
+        };
+        value(&remove::remove(port, Some(place)).await?)
     }
+}
+
+async fn places(port: Port) -> Vec<Place> {
+    installer().find(port, None).await.iter().map(|report| report.scope).collect()
 }
 
 /// What `adit setup` publishes unless somebody says otherwise.
@@ -106,7 +111,17 @@ impl Services for Acting {
     }
 
     async fn status(&self, port: Option<Port>) -> Result<Value, Told> {
-        let look = async { value(&status::Tunnels { tunnels: status::tunnels(port, None).await? }) };
+        let look = async {
+            let installer = installer();
+            let tunnels = match port {
+                // Who asks cannot say which of several is meant, and hears of all.
+                Some(port) => Some(installer.find(port, None).await)
+                    .filter(|found| !found.is_empty())
+                    .ok_or(Failure::NoTunnel { port })?,
+                None => installer.list().await,
+            };
+            value(&status::Tunnels { tunnels })
+        };
         look.await.map_err(told)
     }
 

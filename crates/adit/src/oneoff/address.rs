@@ -21,6 +21,8 @@ pub(crate) enum AddressError {
     Brackets,
     #[error("the user before @ is empty")]
     NoUser,
+    #[error("an address is [USER@]HOST[:PORT], without a scheme: “{}” is no login name", Printable::from(.0.as_str()).at_most(80))]
+    Scheme(String),
     #[error(transparent)]
     Host(#[from] BadHost),
     #[error(transparent)]
@@ -34,6 +36,7 @@ impl ServerAddress {
         // Login names may hold an @, hosts never do.
         let (user, place) = match typed.rsplit_once('@') {
             Some(("", _)) => return Err(AddressError::NoUser),
+            Some((user, _)) if user.contains("//") => return Err(AddressError::Scheme(user.to_owned())),
             Some((user, place)) => (Some(user.to_owned()), place),
             None => (None, typed),
         };
@@ -152,6 +155,7 @@ mod tests {
             ("[::1", "brackets"),
             ("[::1]22", "brackets"),
             ("ssh://bastion", "is not a port"),
+            ("ssh://root@bastion:22", "without a scheme"),
             ("bas tion", "bas tion"),
         ] {
             let error = ServerAddress::parse(typed).unwrap_err().to_string();

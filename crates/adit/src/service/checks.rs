@@ -13,11 +13,11 @@ use adit_ssh::crypto::{PrivateKey, PrivateKeyError};
 use adit_store::agent::HostKeyPolicy;
 use serde::Serialize;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::pins::{self, Judge};
 use crate::failure::Failure;
 use crate::oneoff::{LocalService, Login, OneOff, Route, SSH, ServerAddress, Usual, login_name};
+use crate::private_key;
 
 /// How long a bastion may take to answer a request for a port.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,7 +85,7 @@ impl Wanted {
     /// Checks all of it, and tells each check that went well; what is to be installed then.
     pub(super) async fn check(&mut self, judge: Judge, tell: Tell<'_>) -> Result<TunnelSettings, Failure> {
         let address = self.address()?;
-        read_key(Path::new(self.key.as_str()))?;
+        check_key(Path::new(self.key.as_str())).await?;
         tell(Check { check: "key", told: format!("{} is a private key without a passphrase", self.key) })?;
         if !self.target.look().await {
             return Err(Failure::NoService { service: self.target.to_string() });
@@ -143,10 +143,8 @@ pub(super) fn wildcard(bind: &str) -> &str {
     if bind == "*" { "" } else { bind }
 }
 
-fn read_key(path: &Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new);
-    let text = text.map_err(|source| Failure::KeyFile { path: path.to_owned(), source })?;
-    match PrivateKey::from_openssh(&text) {
+async fn check_key(path: &Path) -> Result<(), Failure> {
+    match PrivateKey::from_openssh(&private_key::read(path).await?) {
         Ok(_) => Ok(()),
         Err(PrivateKeyError::Encrypted) => Err(Failure::KeyWithPassphrase { path: path.to_owned() }),
         Err(source) => Err(Failure::PrivateKey { path: path.to_owned(), source }),

@@ -171,9 +171,12 @@ impl OwnOrigins {
         }
         let arrived = Origin::at(local);
         let mut ours = self.0.iter().chain([&arrived]).filter(|own| host.names(own));
-        let own = match headers.get(ORIGIN) {
-            None => ours.next().ok_or(Foreign::Host)?,
-            Some(origin) => {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let own = match (origins.next(), origins.next()) {
+            (None, _) => ours.next().ok_or(Foreign::Host)?,
+            // No browser sends two.
+            (Some(_), Some(_)) => return Err(Foreign::Origin),
+            (Some(origin), None) => {
                 let mut ours = ours.peekable();
                 ours.peek().ok_or(Foreign::Host)?;
                 let origin = origin.to_str().ok().and_then(Origin::parse).ok_or(Foreign::Origin)?;

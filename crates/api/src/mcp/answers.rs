@@ -75,7 +75,7 @@ fn tunnel() -> Value {
             "path": {"type": ["string", "null"], "description": "Where it is installed."},
             "bastion": {"type": ["string", "null"], "description": "user@host:port"},
             "target": {"type": ["string", "null"], "description": "What the port leads to."},
-            "state": {"enum": ["connected", "connecting", "reconnecting", "failed", "stopped"]},
+            "state": {"enum": ["connected", "connecting", "reconnecting", "failed", "stopped", "unknown"]},
             "since": {"type": ["integer", "null"], "description": "Unix milliseconds."},
             "uptime_seconds": {"type": ["integer", "null"]},
             "restarts": {"type": "integer"},

@@ -20,7 +20,7 @@ use rmcp::service::{RequestContext, RoleServer, ServerInitializeError, serve_ser
 use rmcp::transport::async_rw::AsyncRwTransport;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,9 @@ use crate::failure::Failure;
 /// The longest message over standard input. Clients describe themselves at the beginning, with pictures in the text; all else is short.
 /// A longer one is thrown away as it arrives, and is not answered: who sent it cannot be read from it.
 const LONGEST_LINE: usize = 1024 * 1024;
+
+/// Changes that are under way or wait. One takes 30 s with a bastion that does not answer, and nobody waits for an hour.
+const MOST_CHANGES: usize = 16;
 
 const INSTRUCTIONS: &str = "adit makes SSH of this machine reachable through a bastion (tunnel_setup, tunnel_status, tunnel_remove), and \
                             steers the forwards saved in the local agent (agent_tunnel…). Look with tunnel_status before you set \
@@ -47,8 +50,18 @@ struct Shared<S> {
     services: S,
     rules: Rules,
     /// Two set-ups at a time would each find the same port free.
-    one_change: Mutex<()>,
+    one_change: Arc<Mutex<()>>,
+    /// Those that are under way or wait for that.
+    room: Arc<Semaphore>,
     changes: TaskTracker,
+    /// Nothing that has not begun begins any more.
+    ending: CancellationToken,
+}
+
+/// While it lives, a change may go on.
+struct Turn {
+    _room: OwnedSemaphorePermit,
+    _alone: Option<OwnedMutexGuard<()>>,
 }
 
 impl<S> Clone for Desk<S> {
@@ -60,24 +73,31 @@ impl<S> Clone for Desk<S> {
 impl<S: Services> Desk<S> {
     /// A desk with nothing under way.
     pub fn new(services: S, rules: Rules) -> Self {
-        let (one_change, changes) = (Mutex::default(), TaskTracker::new());
-        Self(Arc::new(Shared { services, rules, one_change, changes }))
+        let room = Arc::new(Semaphore::new(MOST_CHANGES));
+        let (one_change, changes, ending) = (Arc::default(), TaskTracker::new(), CancellationToken::new());
+        Self(Arc::new(Shared { services, rules, one_change, room, changes, ending }))
     }
 
-    /// Waits until every change that was begun is done. Half of a change is none that anybody asked for.
+    /// Waits until every change that was begun is done, and begins no other. Half of a change is none that anybody asked for.
     pub async fn finish(&self) {
+        self.0.ending.cancel();
         self.0.changes.close();
         self.0.changes.wait().await;
     }
 
-    async fn carry_out(&self, call: Call) -> Result<Value, Failure> {
+    /// `given_up`: nobody waits for it any more, so that it need not begin.
+    async fn carry_out(&self, call: Call, given_up: &CancellationToken) -> Result<Value, Failure> {
         match call {
             Call::Status(port) => self.0.services.status(port).await,
             Call::ListOfAgent => self.agent_tunnels().await,
             Call::SetUp { .. } | Call::Remove(_) | Call::Order(..) => {
+                let turn = self.turn(&call, given_up).await?;
                 // Done to its end, whether or not its client waits for it.
                 let desk = self.clone();
-                let change = self.0.changes.spawn(async move { desk.change(call).await });
+                let change = self.0.changes.spawn(async move {
+                    let _turn = turn;
+                    desk.change(call).await
+                });
                 change.await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a call broke off");
                     Err(Failure::new("this failed within adit, and its log says why", "internal"))
@@ -86,18 +106,35 @@ impl<S: Services> Desk<S> {
         }
     }
 
+    /// The right to change something: services one at a time, and of all changes so many.
+    async fn turn(&self, call: &Call, given_up: &CancellationToken) -> Result<Turn, Failure> {
+        let room = self.0.room.clone().try_acquire_owned();
+        let room =
+            room.map_err(|_| Failure::new("too many changes wait for each other already; try again later", "busy"))?;
+        let never = |why| Failure::new(format!("{why} before this began; nothing was changed"), "given-up");
+        let alone = async {
+            match call {
+                Call::Order(..) => None,
+                _ => Some(self.0.one_change.clone().lock_owned().await),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.0.ending.cancelled() => Err(never("adit ended")),
+            () = given_up.cancelled() => Err(never("it was cancelled")),
+            alone = alone => Ok(Turn { _room: room, _alone: alone }),
+        }
+    }
+
     async fn change(&self, call: Call) -> Result<Value, Failure> {
         let services = &self.0.services;
         match call {
             Call::SetUp { port, bastion_server, secret_key_path } => {
+                // Judged now that it is about to be read: while this waited, another file may have come into its place.
                 let secret_key_path = self.permitted(secret_key_path).await?;
-                let _alone = self.0.one_change.lock().await;
                 services.set_up(SetUp { port, bastion_server, secret_key_path }).await
             }
-            Call::Remove(port) => {
-                let _alone = self.0.one_change.lock().await;
-                services.remove(port).await
-            }
+            Call::Remove(port) => services.remove(port).await,
             Call::Order(order, tunnel) => Ok(json!({"tunnel": services.agent_order(order, tunnel).await?})),
             Call::Status(port) => services.status(port).await,
             Call::ListOfAgent => self.agent_tunnels().await,
@@ -139,7 +176,7 @@ impl<S: Services> ServerHandler for Desk<S> {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = tools::find(&request.name) else {
             let shown = Printable::from(&*request.name).at_most(60);
@@ -149,7 +186,7 @@ impl<S: Services> ServerHandler for Desk<S> {
             ));
         };
         let outcome = match tool.read(&request.arguments.unwrap_or_default()) {
-            Ok(call) => self.carry_out(call).await,
+            Ok(call) => self.carry_out(call, &context.ct).await,
             Err(failure) => Err(failure),
         };
         Ok(outcome.map_or_else(failed, CallToolResult::structured).into())

@@ -91,7 +91,8 @@ static TOOLS: [Tool; 7] = [
         name: "tunnel_setup",
         title: "Set up a tunnel",
         description: "Makes SSH of this machine reachable through a bastion, for good: port `port` of the bastion leads to localhost:22 \
-                      here. Installs a service that keeps the tunnel up and brings it back after a reboot. Key, login, host key, \
+                      here. Installs a service that keeps the tunnel up, and brings it back after a reboot where services of its \
+                      owner start with the machine (`linger` of the answer says so). Key, login, host key, \
                       remote port and local target are tried first, and nothing is installed where one of them fails. A tunnel of \
                       the same port is replaced. Answers how the tunnel stands, and the command with which others reach this machine.",
         needs: &[PORT],
@@ -158,7 +159,8 @@ static TOOLS: [Tool; 7] = [
         act: Act::Order(AgentOrder::Reconnect),
         name: "agent_tunnel_reconnect",
         title: "Reconnect a tunnel of the agent",
-        description: "Gives a tunnel of the local agent that runs a fresh connection at once, instead of waiting for its next try: what \
+        description: "Gives a tunnel of the local agent a fresh connection at once, instead of waiting for its next try, and starts it where it \
+                      does not run: what \
                       goes through it is cut off. Waits like agent_tunnel_start.",
         needs: &[TUNNEL],
         may_have: &[],
