@@ -98,6 +98,8 @@ fn who_slept_does_not_wait_for_the_rest_of_a_pause() {
     for pause in [1, 2, 4, 8] {
         gate.next(Duration::from_secs(pause) + AT_ONCE);
     }
+    // Somebody who falls asleep during a try has no pause yet.
+    eventually(AT_ONCE, "the fifth pause has begun", || listed(&agent)["retry_count"] == 5);
     let pause_began = Instant::now();
     agent.running().freeze();
     remains(NAP, "nobody comes", || gate.nobody_came());
