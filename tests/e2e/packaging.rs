@@ -34,7 +34,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-fn package() -> PathBuf {
+/// The Debian package of the program that is tested.
+pub(crate) fn package() -> PathBuf {
     let architecture = finish(Command::new("dpkg").arg("--print-architecture"), SOON).stdout;
     made(&format!("target/dist-dev/adit_{}-1_{}.deb", env!("CARGO_PKG_VERSION"), architecture.trim()))
 }

@@ -8,6 +8,7 @@ use adit_e2e::{Bastion, Finished, Machine, eventually};
 use serde_json::Value;
 
 use crate::SOON;
+use crate::packaging::package;
 
 /// The bastion's port in all stories.
 pub(crate) const PORT: u16 = 2222;
@@ -34,8 +35,17 @@ impl Stage {
     }
 
     pub(crate) fn behind(bastion: Bastion) -> Option<Stage> {
+        Stage::with(bastion, Machine::install_adit)
+    }
+
+    /// The same, with adit as people install it.
+    fn packaged() -> Option<Stage> {
+        Stage::with(Bastion::start()?, |machine| machine.install_deb(&package()))
+    }
+
+    fn with(bastion: Bastion, install: impl FnOnce(&Machine)) -> Option<Stage> {
         let machine = Machine::boot(&bastion, "workstation")?;
-        machine.install_adit();
+        install(&machine);
         let key = std::fs::read(bastion.key()).unwrap();
         for (user, home) in [("root", "/root"), ("alice", "/home/alice")] {
             machine.write_as(user, &format!("{home}/.ssh/id_ed25519"), &key);
@@ -100,7 +110,7 @@ impl Stage {
     /// Nothing of a tunnel is left: no file beyond those of `before`, no unit, no process, no port.
     pub(crate) fn assert_nothing_left(&self, before: &BTreeSet<String>) {
         self.assert_files_as(before);
-        let patterns = "'adit-*' 'autossh-*'";
+        let patterns = "'adit-tunnel-*' 'autossh-*'";
         let line = format!(
             "systemctl list-units --all --no-legend {patterns}; systemctl list-unit-files --no-legend {patterns}"
         );
@@ -127,7 +137,7 @@ pub(crate) fn error_code(finished: &Finished) -> String {
 /// Lines 1, 5, 6, 7 and 8: what a workstation's months bring, one after the other.
 #[test]
 fn a_workstation_stays_reachable() {
-    let Some(mut stage) = Stage::set() else { return };
+    let Some(mut stage) = Stage::packaged() else { return };
     let before = stage.files();
     stage.set_up("root", "");
     stage.await_reachable("after setup");
