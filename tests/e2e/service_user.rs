@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use adit_e2e::{Machine, eventually};
+use adit_e2e::{Machine, eventually, quoted};
+use serde_json::{Value, json};
 
 use crate::service::{PORT, Stage, error_code};
 
@@ -98,4 +99,54 @@ fn a_user_without_a_manager_is_told_what_to_do() {
         .run(&format!("setpriv --reuid=bob --regid=bob --clear-groups env -u XDG_RUNTIME_DIR HOME=/home/bob {line}"));
     assert_eq!((refused.code(), error_code(&refused).as_str()), (1, "no-systemd"), "{refused:?}");
     assert!(refused.stderr.contains("--supervise"), "{}", refused.stderr);
+}
+
+/// Lines 18 and 19: what a model gets of a machine with a systemd, over standard input.
+#[test]
+fn a_model_has_services_of_its_user_and_leaves_the_systems_alone() {
+    let Some(stage) = Stage::set() else { return };
+    let remove = json!({"port": PORT});
+    // A person has judged the host key.
+    stage.set_up("alice", "--user");
+    stage.machine.ask_as("alice", &format!("adit remove -p {PORT}"));
+
+    let wanted =
+        json!({"port": PORT, "bastion_server": "root@bastion", "secret_key_path": "/home/alice/.ssh/id_ed25519"});
+    let done = call(&stage, "alice", "", "tunnel_setup", &wanted);
+    let tunnel = &done["structuredContent"]["tunnel"];
+    assert_eq!((&tunnel["scope"], &tunnel["state"]), (&json!("user"), &json!("connected")), "{done}");
+    stage.await_reachable("after a model's set-up");
+    assert_eq!(stage.status("alice").0, 0);
+    assert_eq!(call(&stage, "alice", "", "tunnel_remove", &remove)["isError"], false);
+    assert_eq!(stage.machine.run_as("alice", &format!("adit status -p {PORT}")).code(), 4);
+
+    stage.set_up("root", "");
+    let refused = call(&stage, "root", "", "tunnel_remove", &remove);
+    assert_eq!(
+        (&refused["isError"], &refused["structuredContent"]["code"]),
+        (&json!(true), &json!("not-allowed")),
+        "{refused}"
+    );
+    stage.await_reachable("after a model was refused");
+    assert_eq!(call(&stage, "root", "--allow-system", "tunnel_remove", &remove)["isError"], false);
+    assert_eq!(stage.machine.run(&format!("adit status -p {PORT}")).code(), 4);
+}
+
+/// The result of one call to a server of this user's. Its input stays open until the answer is there.
+fn call(stage: &Stage, user: &str, flags: &str, tool: &str, arguments: &Value) -> Value {
+    let client = json!({"name": "story", "version": "1"});
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+    let messages = [
+        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}),
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}),
+    ];
+    let said: Vec<String> = messages.iter().map(|message| quoted(&message.to_string())).collect();
+    let line = format!(
+        "done=$(mktemp -u) && mkfifo $done && (printf '%s\\n' {}; cat $done) | adit mcp start {flags} | \
+         {{ grep --max-count=1 '\"id\":2'; echo >$done; }}; rm $done",
+        said.join(" ")
+    );
+    let told: Value = serde_json::from_str(&stage.machine.ask_as(user, &line)).unwrap();
+    told["result"].clone()
 }
