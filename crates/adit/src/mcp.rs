@@ -14,7 +14,7 @@ pub(crate) mod arguments;
 mod doctor;
 mod installation;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use adit_api::agent::{KeptToken, token_at};
 use adit_api::mcp::{Desk, address_of, serve, serve_stdio, tools};
@@ -24,9 +24,10 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 use crate::failure::Failure;
+use crate::oneoff::data_path;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{block_on, config_file, log, manage};
+use crate::{block_on, log, manage};
 use acting::Acting;
 use arguments::{Arguments, Command, Http, Start, Transport};
 
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 /// Serves until its client closes the streams, or until a signal. What a client has begun is finished; a second signal ends at once.
 async fn start(arguments: Start) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let folder = agent_folder(arguments.data.as_deref())?;
+    let folder = data_path(arguments.data.as_deref())?;
     let (acting, rules) = Acting::new(&arguments.conduct, folder.clone())?;
     let desk = Desk::new(acting, rules);
     match arguments.transport {
@@ -111,12 +112,6 @@ fn kept_token(folder: &Path) -> Result<(KeptToken, bool), Failure> {
     data_folder::make(folder)?;
     data_folder::check(folder)?;
     Ok(token_at(folder.join(TOKEN))?)
-}
-
-fn agent_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let file = config_file::load(variable("ADIT_CONFIG").map(PathBuf::from).as_deref(), variable)?;
-    config_file::agent_folder(named, &file)
 }
 
 fn list_tools(verbose: u8, output: Output) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ mod pins;
 pub(crate) mod remove;
 pub(crate) mod set_up;
 pub(crate) mod status;
+mod tunnel;
 pub(crate) mod variables;
 
 use adit_core::Port;

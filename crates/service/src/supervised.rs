@@ -118,7 +118,7 @@ impl Record {
     }
 
     pub(crate) fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
+        read(folder).ok()
     }
 
     pub(crate) fn settings(&self) -> Option<TunnelSettings> {

@@ -14,6 +14,7 @@ use super::arguments::Conduct;
 use crate::client::unattended;
 use crate::failure::Failure;
 use crate::oneoff::{LocalService, ServerAddress, home};
+use crate::service::arguments::{BIND, TARGET};
 use crate::service::set_up::{Order, set_up};
 use crate::service::variables::Variables;
 use crate::service::{installer, remove, status};
@@ -74,12 +75,6 @@ impl Acting {
 async fn places(port: Port) -> Vec<Place> {
     installer().find(port, None).await.iter().map(|report| report.scope).collect()
 }
-
-/// What `adit setup` publishes unless somebody says otherwise.
-const TARGET: &str = "localhost:22";
-
-/// Where the bastion listens unless somebody says otherwise.
-const BIND: &str = "127.0.0.1";
 
 impl Conduct {
     pub(super) fn place(&self) -> Place {

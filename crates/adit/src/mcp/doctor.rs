@@ -8,10 +8,10 @@ use adit_core::Port;
 use adit_service::{Linger, Place};
 use serde::Serialize;
 
-use super::agent_folder;
 use super::arguments::{Conduct, Doctor};
 use crate::client::unattended;
 use crate::failure::Failure;
+use crate::oneoff::data_path;
 use crate::output::{Output, count};
 use crate::service::installer;
 use crate::service::set_up::program;
@@ -51,7 +51,7 @@ pub(super) async fn run(arguments: Doctor) -> Result<(), Failure> {
     checks.extend(lingering);
     checks.extend(key_folders(&arguments.conduct)?);
     checks.extend(variables(&arguments.conduct)?);
-    checks.push(agent(&agent_folder(arguments.data.as_deref())?).await);
+    checks.push(agent(&data_path(arguments.data.as_deref())?).await);
     let wrong = checks.iter().filter(|finding| finding.state == State::Wrong).count();
     output.answer(&Findings { checks }, |Findings { checks }| {
         let line = |finding: &Finding| {

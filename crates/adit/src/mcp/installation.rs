@@ -7,8 +7,9 @@ use adit_api::mcp::address_of;
 use serde_json::{Value, json};
 
 use super::arguments::{Conduct, Http, Installation, Transport};
-use super::{agent_folder, kept_token};
+use super::kept_token;
 use crate::failure::Failure;
+use crate::oneoff::data_path;
 use crate::output::Output;
 
 pub(super) fn run(arguments: Installation) -> Result<(), Failure> {
@@ -22,7 +23,7 @@ pub(super) fn run(arguments: Installation) -> Result<(), Failure> {
             if port == 0 {
                 return Err(Failure::NoMcpPort);
             }
-            let (token, _) = kept_token(&agent_folder(arguments.data.as_deref())?)?;
+            let (token, _) = kept_token(&data_path(arguments.data.as_deref())?)?;
             let address = address_of(SocketAddr::new(host.ip(), port));
             eprintln!("adit: this holds the token: keep it where nobody else reads it");
             json!({"type": "http", "url": address, "headers": {"Authorization": token.header().as_str()}})

@@ -49,7 +49,11 @@ impl Login {
     }
 
     pub(super) async fn with_key(path: &Path, terminal: &Terminal) -> Result<Self, Failure> {
-        let passphrase = private_key::passphrase_of(path, None, terminal).await?;
+        Self::key(path, private_key::passphrase_of(path, None, terminal).await?)
+    }
+
+    /// A key whose passphrase is known, if it has one.
+    pub(crate) fn key(path: &Path, passphrase: Option<Zeroizing<String>>) -> Result<Self, Failure> {
         let unreadable = || io::Error::other("its name is not UTF-8");
         let name = path.to_str().ok_or_else(|| Failure::KeyFile { path: path.to_owned(), source: unreadable() })?;
         Ok(Self::Key { path: name.to_owned(), passphrase })

@@ -12,6 +12,12 @@ use crate::failure::Failure;
 use crate::log;
 use crate::oneoff::{LocalService, ServerAddress};
 
+/// What is published where nobody says otherwise: SSH.
+pub(crate) const TARGET: &str = "localhost:22";
+
+/// Where the bastion listens where nobody says otherwise: for itself alone.
+pub(crate) const BIND: &str = "127.0.0.1";
+
 const SETUP_HELP: &str = "\
 Examples:
   sudo adit setup -p 2222 -b me@bastion.example.org -s ~/.ssh/id_ed25519
@@ -62,12 +68,12 @@ pub(crate) struct SetUp {
     pub(super) secret_key: Option<PathBuf>,
 
     /// What the port leads to: a service of this machine
-    #[arg(long, value_name = "[HOST:]PORT", default_value = "localhost:22", value_parser = LocalService::parse)]
+    #[arg(long, value_name = "[HOST:]PORT", default_value = TARGET, value_parser = LocalService::parse)]
     pub(super) target: LocalService,
 
     /// Where the bastion is to listen: an address of its own, `localhost`, or `*` for everywhere, which OpenSSH's server allows where
     /// GatewayPorts says so
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = BIND)]
     pub(super) bind: String,
 
     #[command(flatten)]

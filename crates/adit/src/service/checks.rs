@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_agent::agent::{Agent, TrialError};
-use adit_agent::records::{Places, remote_record};
-use adit_core::{Port, RemoteListen, Setback, TunnelStatus};
+use adit_agent::records::Places;
+use adit_core::{Port, Setback, TunnelStatus};
 use adit_service::{Text, TunnelSettings};
 use adit_ssh::crypto::{PrivateKey, PrivateKeyError};
 use adit_store::agent::HostKeyPolicy;
@@ -15,8 +15,9 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::pins::{self, Judge};
+use super::tunnel::Tunnel;
 use crate::failure::Failure;
-use crate::oneoff::{LocalService, Login, OneOff, Route, SSH, ServerAddress, Usual, login_name};
+use crate::oneoff::{LocalService, Login, OneOff, SSH, ServerAddress, login_name};
 use crate::private_key;
 
 /// How long a bastion may take to answer a request for a port.
@@ -106,13 +107,10 @@ impl Wanted {
         address: &Text,
         tell: Tell<'_>,
     ) -> Result<TunnelSettings, Failure> {
-        let listen = RemoteListen { address: wildcard(self.bind.as_str()).into(), port: Some(self.port) };
-        let record = remote_record(&listen, self.target.address(), self.target.port);
         let login = Login::Key { path: self.key.to_string(), passphrase: None };
-        let route = Route { via: &self.bastion, jumps: &[] };
-        let ids = own.add(vec![record], route, &Usual { user: login_name(), port: SSH }, &login).await?;
-        let Some(id) = ids.first() else { return Err(Failure::AgentEnded) };
-        match own.agent.try_tunnel(id, &mut |_| {}).await {
+        let Self { port, ref bastion, target, .. } = *self;
+        let id = Tunnel { port, bastion, bind: self.bind.as_str(), target }.add_to(own, &login).await?;
+        match own.agent.try_tunnel(&id, &mut |_| {}).await {
             Ok(()) => {}
             Err(TrialError::Dial(error)) => return Err(Failure::from_dial(error)),
             Err(TrialError::NoWay(why)) => return Err(why.into()),
@@ -126,7 +124,7 @@ impl Wanted {
         tell(Check { check: "login", told: format!("{address} lets this key in") })?;
         let told = match (self.installed, self.port) {
             (Installed::Same, port) => format!("{port} is held by the tunnel that is replaced"),
-            (installed, port) => match try_port(&own.agent, id, address, port).await {
+            (installed, port) => match try_port(&own.agent, &id, address, port).await {
                 Err(Failure::PortRefused { port, .. }) if installed == Installed::Up => {
                     return Err(Failure::PortIsOurs { port });
                 }
@@ -136,11 +134,6 @@ impl Wanted {
         tell(Check { check: "port", told })?;
         self.settings(host_keys)
     }
-}
-
-/// Everywhere is an empty address on the wire (RFC 4254 §7.1).
-pub(super) fn wildcard(bind: &str) -> &str {
-    if bind == "*" { "" } else { bind }
 }
 
 async fn check_key(path: &Path) -> Result<(), Failure> {

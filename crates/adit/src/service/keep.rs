@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_agent::dial::Nobody;
-use adit_agent::records::remote_record;
-use adit_core::{Obstacle, RemoteListen, Setback, TunnelStatus};
+use adit_core::{Obstacle, Setback, TunnelStatus};
 use adit_service::live::{self, Teller};
 use adit_service::settings::KEY_CREDENTIAL;
 use adit_service::{TunnelState, supervised};
 use adit_store::agent::HostKeyPolicy;
 
 use super::arguments::{Keep, Supervise};
-use super::checks::wildcard;
 use super::pins;
+use super::tunnel::Tunnel;
 use crate::failure::Failure;
-use crate::oneoff::{Login, OneOff, Route, SSH, Usual, login_name};
+use crate::oneoff::{Login, OneOff, SSH};
 use crate::signals::Signals;
 
 /// How long to wait after a failure that somebody has to do something about, such as a key that is not let in any more, before all begins
@@ -57,17 +56,12 @@ async fn keep_up(arguments: &Keep, signals: &mut Signals, teller: &mut Teller) -
     let folder = tempfile::Builder::new().prefix("adit-").tempdir().map_err(Failure::Runtime)?;
     let places = pins::write(folder.path(), &bastion.host, bastion.port.unwrap_or(SSH), &arguments.host_key)?;
     let own = OneOff::start(places, HostKeyPolicy::Strict, Arc::new(Nobody), Arc::default()).await?;
-    let listen = RemoteListen { address: wildcard(&arguments.bind).into(), port: Some(arguments.port) };
     let mut target = *target;
     // Of the two addresses that `localhost` may be, the one at which the service is; it may be started after the tunnel.
     target.look().await;
-    let record = remote_record(&listen, target.address(), target.port);
-    let login = Login::Key { path: key(arguments.key.as_deref())?, passphrase: None };
-    let route = Route { via: bastion, jumps: &[] };
-    let usual = Usual { user: login_name(), port: SSH };
-    for id in own.add(vec![record], route, &usual, &login).await? {
-        own.agent.start_tunnel(&id).await?;
-    }
+    let login = Login::key(&key(arguments.key.as_deref())?, None)?;
+    let id = Tunnel { port: arguments.port, bastion, bind: &arguments.bind, target }.add_to(&own, &login).await?;
+    own.agent.start_tunnel(&id).await?;
     let outcome = tokio::select! {
         outcome = watch(&own, arguments, teller) => outcome,
         never = show_life(async || own.agent.answers().await) => match never {},
@@ -116,13 +110,11 @@ async fn show_life(answers: impl AsyncFn()) -> Infallible {
 }
 
 /// The key that was named, or the one that systemd hands over.
-fn key(named: Option<&Path>) -> Result<String, Failure> {
+fn key(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let path = named.map(Path::to_owned).or_else(|| Some(credentials?.join(KEY_CREDENTIAL)));
     let (flag, variable) = ("--key FILE", "CREDENTIALS_DIRECTORY");
-    let path = path.ok_or(Failure::Missing { what: "private key", flag, variable })?;
-    let unreadable = || std::io::Error::other("its name is not UTF-8");
-    path.to_str().map(ToOwned::to_owned).ok_or_else(|| Failure::KeyFile { path: path.clone(), source: unreadable() })
+    path.ok_or(Failure::Missing { what: "private key", flag, variable })
 }
 
 /// Watches the tunnel of a folder until somebody ends it.
