@@ -8,24 +8,36 @@ const FIRST: Duration = Duration::from_secs(1);
 /// No pause is longer: a service that comes back is not left waiting for more than a minute.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Pauses of 1, 2, 4, 8, 16, 32, 60, 60, … seconds. Without chance in it: whoever waits may be told when it goes on, and the pool
-/// makes one login of many retries that fall together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// Pauses of 1, 2, 4, 8, 16, 32, 60, 60, … seconds, or up to another bound. Without chance in it: whoever waits may be told when it goes
+/// on, and the pool makes one login of many retries that fall together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Backoff {
     retries: u32,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff::new()
+    }
 }
 
 impl Backoff {
     /// Before the first retry.
     pub const fn new() -> Backoff {
-        Backoff { retries: 0 }
+        Backoff::up_to(LONGEST)
+    }
+
+    /// Before the first retry; no pause is longer than this.
+    pub const fn up_to(longest: Duration) -> Backoff {
+        Backoff { retries: 0, longest }
     }
 
     /// Counts one more retry; the pause before it.
     pub fn next_pause(&mut self) -> Duration {
         let doublings = self.retries;
         self.retries = self.retries.saturating_add(1);
-        2_u32.checked_pow(doublings).map_or(LONGEST, |times| FIRST.saturating_mul(times).min(LONGEST))
+        2_u32.checked_pow(doublings).map_or(self.longest, |times| FIRST.saturating_mul(times).min(self.longest))
     }
 
     /// How many retries were counted.
@@ -75,8 +87,10 @@ mod tests {
         let pauses: Vec<u64> = (0..9).map(|_| backoff.next_pause().as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(backoff.retries(), 9);
-        let mut worn_out = Backoff { retries: u32::MAX };
+        let mut worn_out = Backoff { retries: u32::MAX, longest: LONGEST };
         assert_eq!((worn_out.next_pause(), worn_out.retries()), (LONGEST, u32::MAX));
+        let mut bounded = Backoff::up_to(Duration::from_secs(2));
+        assert_eq!([(); 4].map(|()| bounded.next_pause().as_secs()), [1, 2, 2, 2]);
     }
 
     #[test]
