@@ -1,12 +1,19 @@
 //! What the fuzzers run of the core: each body takes bytes as a stranger would send them, and asserts what must hold whatever they
 //! are. Included by the fuzz crate and by the stories of the core, which replay the corpus.
 
+use std::time::{Duration, Instant};
+
+use adit_core::mesh::{
+    AgentId, Answer, Certificate, Frame, Invitation, Judge, Kept, Keys, MAX_HOPS, Message, Node, Open, PublicKey,
+    Record, Request, Rights, Root, Signature, SignedInvitation,
+};
 use adit_core::{ConnectFailure, ConnectOutcome, ForwardKind, ForwardSpec, Socks5, SocksRefusal, SocksWish};
 
 /// A target: its name, which is also its folder in the corpus, and its body.
 type Target = (&'static str, fn(&[u8]));
 
-pub(super) const ALL: [Target; 2] = [("socks5", socks5), ("forward_spec", forward_spec)];
+pub(super) const ALL: [Target; 4] =
+    [("socks5", socks5), ("forward_spec", forward_spec), ("mesh_frames", mesh_frames), ("mesh_records", mesh_records)];
 
 /// The longest greeting and the longest request (RFC 1928 §3, §4): more never belongs to a handshake.
 const LONGEST_HANDSHAKE: usize = (2 + 255) + (4 + 1 + 255 + 2);
@@ -87,4 +94,92 @@ pub(super) fn forward_spec(data: &[u8]) {
             assert!(told.len() < 4_000 && !told.chars().any(char::is_control), "{told:?}");
         }
     }
+}
+
+/// A message of the mesh, behind a byte that says of which kind. What is read is written the same.
+pub(super) fn mesh_frames(data: &[u8]) {
+    let Some((choice, bytes)) = data.split_first() else { return };
+    match choice % 5 {
+        0 => drop(Frame::decode(bytes).map(|frame| assert_eq!(frame.encode()[4..], *bytes))),
+        1 => drop(Record::decode(bytes).map(|record| assert_eq!(record.encode(), bytes))),
+        2 => drop(Open::decode(bytes).map(|open| {
+            assert!(open.hops.len() <= MAX_HOPS);
+            assert_eq!(open.encode()[2..], *bytes);
+        })),
+        3 => drop(Answer::decode(bytes).map(|answer| assert_eq!(answer.encode()[2..], *bytes))),
+        _ => drop(Request::decode(bytes).map(|request| assert_eq!(request.encode(), bytes))),
+    }
+}
+
+/// Believes every signature, so that what stands behind them is reached.
+struct Credulous;
+
+impl Judge for Credulous {
+    fn hash(&self, message: &[u8]) -> [u8; 32] {
+        let mut hash = [0; 32];
+        for (index, byte) in message.iter().enumerate() {
+            hash[index % 16] ^= byte.rotate_left(index as u32 / 16);
+        }
+        hash
+    }
+
+    fn verifies(&self, _: &PublicKey, _: &[u8], _: &Signature) -> bool {
+        true
+    }
+}
+
+impl Keys for Credulous {
+    fn sign(&self, _: &[u8]) -> Signature {
+        [0; 64]
+    }
+}
+
+/// Messages of a neighbour, each behind its length in two bytes, to an agent that believes every signature.
+pub(super) fn mesh_records(data: &[u8]) {
+    let (now, unix, peer) = (Instant::now(), 1_800_000_000, AgentId([9; 16]));
+    let Some(mut node) = credulous(now, unix) else { return };
+    node.handle_link_up(peer, 10, Duration::ZERO, now);
+    let mut rest = data;
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let (message, behind) = behind.split_at(behind.len().min(u16::from_be_bytes(*length).into()));
+        rest = behind;
+        match Frame::decode(message) {
+            Ok(Frame::Digest(digest)) => node.handle_digest(peer, &digest),
+            Ok(Frame::Record(record)) => drop(node.handle_record(Some(peer), &record, now, unix)),
+            Ok(Frame::Hello(hello)) => drop(node.handle_certificate(&hello.certificate, unix)),
+            _ => {}
+        }
+        while node.poll_output().is_some() {}
+        let mut sent = 0;
+        while let Some(message) = node.poll_send(peer) {
+            let Message::Record(record) = message else { continue };
+            assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(&*record), "what is passed on is understood");
+            sent += 1;
+            assert!(sent < 100_000, "a neighbour is sent each record once");
+        }
+        let me = node.me().id();
+        let routes = node.routes();
+        assert_eq!(routes.cost(me), Some(0));
+        for agent in routes.agents() {
+            assert!(routes.to(agent).is_some_and(|route| route.hops() <= MAX_HOPS));
+        }
+    }
+}
+
+fn credulous(now: Instant, unix: u64) -> Option<Node<Credulous>> {
+    let invitation = Invitation {
+        key: [1; 32],
+        name: "me".parse().ok()?,
+        rights: Rights { publish: vec!["*".parse().ok()?], listen: vec!["*".parse().ok()?], transit: true },
+        redeem_until: unix + 1000,
+        expires: unix + 1000,
+    };
+    let certificate = Certificate {
+        invitation: SignedInvitation { invitation, signature: [0; 64] },
+        identity: [2; 32],
+        session_key: [3; 32],
+        signature: [0; 64],
+    };
+    let root = Root::new(&Credulous, [4; 32]);
+    Node::new(Credulous, root, &certificate, Kept::default(), now, unix).ok()
 }

@@ -33,6 +33,7 @@
 //! | [`pool`](Pool) | which SSH connections the agent has, who shares them, which are dead |
 //! | [`backoff`](Backoff) | how long to pause before a retry, and how often |
 //! | [`clocks`](Clocks) | whether the machine was asleep |
+//! | [`mesh`] | who is a member of a mesh, what its agents know of each other, and which way a connection goes |
 
 mod allowance;
 mod backoff;
@@ -42,6 +43,7 @@ mod forward_spec;
 mod half_close;
 mod login_gate;
 mod loopback;
+pub mod mesh;
 mod name;
 mod pool;
 mod port;

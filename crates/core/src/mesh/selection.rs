@@ -1,0 +1,230 @@
+//! Which endpoint a new connection goes to, on which way, and where it goes next when that failed.
+//!
+//! The order: targets that answered last time, on ways that did, before the others; then by priority, then by what the way costs; among
+//! equals two are drawn and the one with fewer connections of ours is taken. A way that left a connection without an answer is avoided for a
+//! while, by all connections; what one connection has tried it does not try again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::certificate::Judge;
+use super::id::{AgentId, RoutingKey, SessionKey};
+use super::node::{Keys, Node};
+use super::routes::SUSPICION;
+
+/// A connection is tried so often.
+pub const MAX_TRIES: usize = 3;
+/// And for so long, all tries together.
+pub const TRY_TIME: Duration = Duration::from_secs(5);
+
+/// As long as the mesh itself takes to notice a dead link, and then some.
+const SUSPICION_TIME: Duration = Duration::from_secs(12);
+/// More suspects than a mesh has links in use at once are not remembered.
+const MAX_SUSPECTS: usize = 8192;
+
+/// Where a try goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The agents on the way, from this one to the endpoint's.
+    pub path: Vec<AgentId>,
+    /// The endpoint's agent.
+    pub exit: AgentId,
+    /// To which the connection is encrypted.
+    pub session_key: SessionKey,
+    /// How long an answer may take over this way.
+    pub patience: Duration,
+}
+
+/// How a try failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// Nobody answered, or the link broke: something on the way is not there.
+    Silent,
+    /// This agent of the way said that it cannot pass the connection on to the next.
+    NoWayBehind(AgentId),
+    /// The endpoint's agent answered, and its target cannot be reached, or it has no place for more.
+    Target,
+}
+
+/// The tries of one connection.
+#[derive(Debug, Clone)]
+pub struct Tries {
+    started: Instant,
+    made: Vec<(Vec<AgentId>, Option<Failed>)>,
+}
+
+impl Tries {
+    /// None yet.
+    pub fn new(now: Instant) -> Tries {
+        Tries { started: now, made: Vec::new() }
+    }
+
+    /// How many were made.
+    pub fn count(&self) -> usize {
+        self.made.len()
+    }
+
+    fn target_failed(&self, agent: AgentId) -> bool {
+        self.made.iter().any(|(path, failed)| path.last() == Some(&agent) && *failed == Some(Failed::Target))
+    }
+
+    fn was_tried(&self, path: &[AgentId]) -> bool {
+        self.made.iter().any(|(tried, _)| tried == path)
+    }
+}
+
+/// Why there is no (other) try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoRoute {
+    /// Nobody in the mesh has an endpoint for this key.
+    NoEndpoint,
+    /// Somebody has, and there is no way there.
+    Unreachable,
+    /// This agent has no right to listen on the key.
+    NoRight,
+    /// All ways were tried, or as many as may be.
+    Exhausted,
+}
+
+impl fmt::Display for NoRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoRoute::NoEndpoint => "no agent has an endpoint for this key",
+            NoRoute::Unreachable => "there is no way to an agent with an endpoint for this key",
+            NoRoute::NoRight => "this agent has no right to listen on this key",
+            NoRoute::Exhausted => "every endpoint that can be reached was tried",
+        })
+    }
+}
+
+impl std::error::Error for NoRoute {}
+
+/// What has failed lately, and how many connections go where.
+#[derive(Debug, Default)]
+pub struct Experience {
+    suspects: BTreeMap<(AgentId, AgentId), Instant>,
+    loads: BTreeMap<AgentId, usize>,
+}
+
+impl Experience {
+    /// A try has failed; `tries` is the connection's.
+    pub fn handle_failed(&mut self, tries: &mut Tries, failed: Failed, now: Instant) {
+        let Some((path, outcome)) = tries.made.last_mut() else { return };
+        *outcome = Some(failed);
+        self.suspects.retain(|_, until| *until > now);
+        let links = path.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
+        let blamed = links.filter(|(from, _)| match failed {
+            Failed::Silent => true,
+            Failed::NoWayBehind(agent) => agent == *from,
+            Failed::Target => false,
+        });
+        for link in blamed {
+            if self.suspects.len() < MAX_SUSPECTS {
+                self.suspects.insert(link, now + SUSPICION_TIME);
+            }
+        }
+    }
+
+    /// A way has brought an answer: none of its links is suspect.
+    pub fn handle_answered(&mut self, path: &[AgentId]) {
+        if self.suspects.is_empty() {
+            return;
+        }
+        for pair in path.windows(2) {
+            if let [from, to] = *pair {
+                self.suspects.remove(&(from, to));
+            }
+        }
+    }
+
+    /// A connection to an agent's endpoint is there.
+    pub fn handle_opened(&mut self, exit: AgentId) {
+        *self.loads.entry(exit).or_default() += 1;
+    }
+
+    /// And gone again.
+    pub fn handle_closed(&mut self, exit: AgentId) {
+        if let Some(load) = self.loads.get_mut(&exit) {
+            *load = load.saturating_sub(1);
+            if *load == 0 {
+                self.loads.remove(&exit);
+            }
+        }
+    }
+
+    fn is_suspect(&self, from: AgentId, to: AgentId, now: Instant) -> bool {
+        self.suspects.get(&(from, to)).is_some_and(|until| *until > now)
+    }
+
+    /// Where a connection for this key goes next. `random` draws among equals.
+    ///
+    /// # Errors
+    /// Nowhere, and why.
+    pub fn next_try<K: Keys>(
+        &self,
+        node: &mut Node<K>,
+        key: &RoutingKey,
+        tries: &mut Tries,
+        random: u64,
+        now: Instant,
+    ) -> Result<Plan, NoRoute> {
+        if !node.me().rights().may_listen(key) {
+            return Err(NoRoute::NoRight);
+        }
+        if tries.count() >= MAX_TRIES || now.saturating_duration_since(tries.started) >= TRY_TIME {
+            return Err(NoRoute::Exhausted);
+        }
+        let me = node.me().id();
+        let routes = node.graph().routes(me, |from, to| self.is_suspect(from, to, now));
+        let (mut exists, mut candidates) = (false, Vec::new());
+        for (agent, endpoint) in node.endpoints(key) {
+            exists = true;
+            if tries.target_failed(agent) {
+                continue;
+            }
+            if let Some(cost) = routes.cost(agent) {
+                let is_doubtful = !endpoint.is_up || cost >= SUSPICION;
+                candidates.push((is_doubtful, endpoint.priority, cost, agent));
+            }
+        }
+        let was_tried = |agent: AgentId| routes.to(agent).is_none_or(|route| tries.was_tried(&route.path));
+        candidates.retain(|(.., agent)| tries.count() == 0 || !was_tried(*agent));
+        candidates.sort_unstable();
+        // An agent with several targets counts with its best one; which it takes is its own affair.
+        let mut seen = BTreeSet::new();
+        candidates.retain(|(.., agent)| seen.insert(*agent));
+        let exit = self.draw(&candidates, random).ok_or(match (exists, tries.count()) {
+            (false, 0) => NoRoute::NoEndpoint,
+            (true, 0) => NoRoute::Unreachable,
+            _ => NoRoute::Exhausted,
+        })?;
+        let path = routes.to(exit).ok_or(NoRoute::Unreachable)?.path;
+        let session_key = *node.membership().get(exit).ok_or(NoRoute::Unreachable)?.session_key();
+        tries.made.push((path.clone(), None));
+        let patience = patience(node, &path).min(TRY_TIME.saturating_sub(now.saturating_duration_since(tries.started)));
+        Ok(Plan { path, exit, session_key, patience })
+    }
+
+    /// Two are drawn among those that are as good as the best, and the one with fewer connections is taken.
+    fn draw(&self, candidates: &[(bool, u8, u32, AgentId)], random: u64) -> Option<AgentId> {
+        let best = candidates.first()?;
+        let equals = candidates.partition_point(|other| (other.0, other.1, other.2) == (best.0, best.1, best.2));
+        let (one, other) = (random as u32 as usize % equals, (random >> 32) as usize % equals);
+        let load = |index: usize| candidates.get(index).map(|(.., agent)| (self.loads.get(agent).copied(), *agent));
+        let (one, other) = (load(one)?, load(other)?);
+        Some(if other.0 < one.0 { other.1 } else { one.1 })
+    }
+}
+
+/// An answer takes one way there and back; the rest is for machines that are busy.
+const LEAST_PATIENCE: Duration = Duration::from_millis(900);
+
+fn patience<K: Keys + Judge>(node: &Node<K>, path: &[AgentId]) -> Duration {
+    let rtt = path.windows(2).map(|pair| {
+        let [from, to] = *pair else { return 0 };
+        let claim = node.claims(from).iter().find(|claim| claim.peer == to);
+        claim.map_or(0, |claim| u64::from(claim.rtt_ms))
+    });
+    LEAST_PATIENCE + 2 * Duration::from_millis(rtt.sum())
+}
