@@ -7,11 +7,14 @@ use std::sync::Mutex;
 pub const INPUT_SIZE: usize = 256 * 1024;
 /// What may wait to be sent ([`adit_ssh::OUTPUT_LOW`]) and one more read of a visitor with its packets' overhead.
 pub const OUTPUT_SIZE: usize = 1024 * 1024;
+/// One message of a mesh circuit on its way in and on its way out: 32 KiB and its frame, twice, with room to read ahead.
+pub const CIRCUIT_SIZE: usize = 96 * 1024;
 /// Pieces kept of each size: as many sessions can be busy at one instant on a few cores.
 const KEPT: usize = 8;
 
 static INPUTS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static OUTPUTS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+static CIRCUITS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Lends storage of [`INPUT_SIZE`].
 pub fn lend_input() -> Vec<u8> {
@@ -23,11 +26,17 @@ pub fn lend_output() -> Vec<u8> {
     lend(&OUTPUTS, OUTPUT_SIZE)
 }
 
+/// Lends storage of [`CIRCUIT_SIZE`].
+pub fn lend_circuit() -> Vec<u8> {
+    lend(&CIRCUITS, CIRCUIT_SIZE)
+}
+
 /// Takes storage back; pieces of another size are freed.
 pub fn give_back(storage: Vec<u8>) {
     let shelf = match storage.len() {
         INPUT_SIZE => &INPUTS,
         OUTPUT_SIZE => &OUTPUTS,
+        CIRCUIT_SIZE => &CIRCUITS,
         _ => return,
     };
     if let Ok(mut shelf) = shelf.lock()

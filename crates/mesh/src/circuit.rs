@@ -1,0 +1,50 @@
+//! Circuits that come over a link: passed on, or ended here.
+
+mod endpoint;
+mod transit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_core::mesh::{Answer, CircuitRefused, Open};
+
+use crate::hub::{Hub, Link};
+use crate::stream::{Receiver, Sender};
+
+pub(crate) use endpoint::{connect_to, serve as end_here};
+
+/// What opens a circuit is there with the stream; on a bad way it takes some seconds.
+const GRACE: Duration = Duration::from_secs(5);
+/// The longest [`Open`], in bytes: a key, a way of 16 agents and a handshake with a certificate.
+pub(crate) const MAX_OPEN: usize = 48 * 1024;
+
+/// Serves a circuit that the other side of a link has opened, until it ends.
+pub(crate) async fn accept(hub: &Arc<Hub>, link: &Arc<Link>, send: Sender, mut recv: Receiver, has_place: bool) {
+    let open = match tokio::time::timeout(GRACE, recv.read_block(MAX_OPEN)).await {
+        Ok(Ok(bytes)) => Open::decode(&bytes),
+        Ok(Err(_)) | Err(_) => return,
+    };
+    let Ok(open) = open else {
+        tracing::debug!(from = %link.peer.name(), "a circuit is malformed");
+        return hub.counters.refuse(CircuitRefused::BadHandshake);
+    };
+    if !has_place {
+        return refuse(hub, &open, send, CircuitRefused::Full).await;
+    }
+    if open.hops.is_empty() {
+        end_here(hub, open, send, recv).await;
+    } else {
+        transit::serve(hub, open, send, recv).await;
+    }
+}
+
+/// Tells the listener's agent that it goes no further here.
+async fn refuse(hub: &Hub, open: &Open, mut send: Sender, why: CircuitRefused) {
+    hub.counters.refuse(why);
+    tracing::info!(key = %open.key, circuit = %open.circuit, origin = %open.origin, %why, "circuit refused");
+    let answer = Answer::Refused { by: hub.me.id(), why };
+    // Where it does not arrive, the circuit is at its end as well.
+    if send.write_all(&answer.encode()).await.is_ok() {
+        let _ = send.finish().await;
+    }
+}

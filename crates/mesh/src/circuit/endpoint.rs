@@ -1,0 +1,139 @@
+//! A circuit that ends here: who asks is looked at before anything else happens, then the target is dialled.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adit_core::mesh::{Answer, CircuitRefused, Member, Open, Purpose, Request, Shown};
+use tokio::net::TcpStream;
+
+use super::refuse;
+use crate::enrolment::unix_time;
+use crate::hub::{CircuitPlace, Hub};
+use crate::noise::{Kind, Responder, Session};
+use crate::pump::{self, Circuit, Ending};
+use crate::stream::{Receiver, Sender};
+
+/// A target that says nothing for so long is taken for one that is not there: another endpoint may have one, and all tries of a
+/// connection together have 5 s.
+const DIAL_TIME: Duration = Duration::from_secs(2);
+
+/// Serves a circuit until it ends.
+pub(crate) async fn serve(hub: &Arc<Hub>, open: Open, mut send: Sender, recv: Receiver) {
+    let (listener, purpose, session, answer) = match admit(hub, &open) {
+        Ok(admitted) => admitted,
+        Err(why) => {
+            if why == CircuitRefused::BadHandshake {
+                hub.counters.tampered.add(1);
+            }
+            return refuse(hub, &open, send, why).await;
+        }
+    };
+    let Some(place) = hub.take_place(listener.id(), false) else { return };
+    if send.write_all(&Answer::Accepted(answer).encode()).await.is_err() {
+        return;
+    }
+    let circuit = Circuit { send, recv, session };
+    match purpose {
+        Purpose::Connect => connect(hub, &open, &listener, circuit, place).await,
+        Purpose::Probe => probe(hub, &open, circuit).await,
+    }
+}
+
+/// Who asks, what for, and the session with them.
+fn admit(hub: &Hub, open: &Open) -> Result<(Member, Purpose, Session, Vec<u8>), CircuitRefused> {
+    if hub.state().catalogue.targets(&open.key).is_empty() {
+        return Err(CircuitRefused::UnknownKey);
+    }
+    let mesh = hub.state().node.membership().root().mesh();
+    let responder = Responder::read(&hub.keys.session, &open.prologue(mesh), &open.handshake)
+        .map_err(|_| CircuitRefused::BadHandshake)?;
+    let request = Request::decode(&responder.request).map_err(|_| CircuitRefused::BadHandshake)?;
+    let mark = open.handshake.first_chunk().ok_or(CircuitRefused::BadHandshake)?;
+    if !hub.is_new(*mark, request.made_at) {
+        return Err(CircuitRefused::Replayed);
+    }
+    let listener = {
+        let state = hub.state();
+        let judged =
+            state.node.membership().look_at(state.node.keys(), &request.certificate, Shown::ByAMember, unix_time());
+        judged.map_err(|_| CircuitRefused::NoRight)?
+    };
+    let is_who_it_says = listener.id() == open.origin && *listener.session_key() == responder.listener;
+    if !is_who_it_says {
+        return Err(CircuitRefused::BadHandshake);
+    }
+    if !listener.rights().may_listen(&open.key) || !hub.me.rights().may_publish(&open.key) {
+        return Err(CircuitRefused::NoRight);
+    }
+    let (session, answer) = responder.finish(Instant::now()).map_err(|_| CircuitRefused::BadHandshake)?;
+    Ok((listener, request.purpose, session, answer))
+}
+
+async fn connect(hub: &Arc<Hub>, open: &Open, listener: &Member, mut circuit: Circuit, place: CircuitPlace) {
+    let counters = hub.counters.of(&open.key);
+    let socket = match dial(hub, open).await {
+        Ok(socket) => socket,
+        Err(why) => {
+            counters.fail(&why);
+            tracing::info!(key = %open.key, from = %listener.name(), %why, "the target takes no connection");
+            if circuit.say(Kind::Failed, &why).await.is_ok() {
+                let _ = circuit.send.finish().await;
+            }
+            return;
+        }
+    };
+    if circuit.say(Kind::Opened, "").await.is_err() {
+        return;
+    }
+    counters.opened.add(1);
+    counters.active.add(1);
+    let ending = tokio::select! {
+        ending = pump::run(socket, circuit, Arc::clone(&counters)) => ending,
+        () = place.cut.cancelled() => Ending::Broken,
+    };
+    counters.active.subtract(1);
+    if matches!(ending, Ending::Tampered) {
+        hub.counters.tampered.add(1);
+    }
+    tracing::debug!(key = %open.key, from = %listener.name(), %ending, "connection ended");
+}
+
+/// Says whether the target takes a connection, and ends it.
+async fn probe(hub: &Arc<Hub>, open: &Open, mut circuit: Circuit) {
+    let said = match dial(hub, open).await {
+        Ok(_) => circuit.say(Kind::Opened, "").await,
+        Err(why) => circuit.say(Kind::Failed, &why).await,
+    };
+    if said.is_ok() {
+        let _ = circuit.send.finish().await;
+    }
+}
+
+/// Connects to the first target of the key that takes a connection: those that did last time first, then by priority.
+async fn dial(hub: &Arc<Hub>, open: &Open) -> Result<TcpStream, String> {
+    let targets = hub.state().catalogue.targets(&open.key);
+    let mut failures = Vec::new();
+    for target in targets {
+        let dialled = connect_to(&target).await;
+        hub.change(|state| {
+            if state.catalogue.handle_dialled(&open.key, &target, dialled.is_ok()) {
+                state.tell_services(Instant::now());
+            }
+        });
+        match dialled {
+            Ok(socket) => return Ok(socket),
+            Err(why) => failures.push(format!("{target}: {why}")),
+        }
+    }
+    Err(failures.join("; "))
+}
+
+/// One connection to a target, whose name is looked up now.
+pub(crate) async fn connect_to(target: &adit_core::Target) -> Result<TcpStream, String> {
+    let dialled = tokio::time::timeout(DIAL_TIME, TcpStream::connect((target.host(), target.port().get()))).await;
+    match dialled {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", DIAL_TIME.as_secs())),
+    }
+}

@@ -1,0 +1,110 @@
+//! A circuit on its way through: bytes that nobody here can read, from one stream into another, both ways.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use adit_core::mesh::{CircuitRefused, Open};
+use adit_net::storage;
+
+use super::refuse;
+use crate::counters::Counter;
+use crate::hub::Hub;
+use crate::stream::{Receiver, Sender};
+
+/// A link with no place for another stream says so by not giving one.
+const OPEN_TIME: Duration = Duration::from_millis(500);
+
+pub(super) async fn serve(hub: &Arc<Hub>, mut open: Open, send: Sender, recv: Receiver) {
+    if !hub.me.rights().transit {
+        return refuse(hub, &open, send, CircuitRefused::NoTransit).await;
+    }
+    let next = open.hops.remove(0);
+    let Some(link) = hub.link(next) else {
+        return refuse(hub, &open, send, CircuitRefused::NoLink).await;
+    };
+    let (mut on, back) = match tokio::time::timeout(OPEN_TIME, link.transport.open()).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(_)) => return refuse(hub, &open, send, CircuitRefused::NoLink).await,
+        Err(_) => return refuse(hub, &open, send, CircuitRefused::Full).await,
+    };
+    if on.write_all(&open.encode()).await.is_err() {
+        return refuse(hub, &open, send, CircuitRefused::NoLink).await;
+    }
+    hub.counters.transits.add(1);
+    let _counted = Counted(&hub.counters.transits);
+    let mut there = Way { from: recv, to: on, held: None, is_done: false };
+    let mut and_back = Way { from: back, to: send, held: None, is_done: false };
+    let bytes = &hub.counters.transit_bytes;
+    // What is left when one way breaks is dropped, which both neighbours see as an abort.
+    let carried = poll_fn(|cx| {
+        let ends = [there.poll(cx, bytes), and_back.poll(cx, bytes)];
+        if ends.contains(&Poll::Ready(Err(Aborted))) {
+            return Poll::Ready(Err(Aborted));
+        }
+        if there.is_done && and_back.is_done { Poll::Ready(Ok(())) } else { Poll::Pending }
+    });
+    if carried.await.is_err() {
+        tracing::debug!(circuit = %open.circuit, "a circuit on its way through broke");
+    }
+    for (storage, ..) in [there.held.take(), and_back.held.take()].into_iter().flatten() {
+        storage::give_back(storage);
+    }
+}
+
+struct Counted<'a>(&'a Counter);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.subtract(1);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Aborted;
+
+/// One direction.
+struct Way {
+    from: Receiver,
+    to: Sender,
+    /// Read and not yet written: where in its storage. It is lent while bytes flow.
+    held: Option<(Vec<u8>, usize, usize)>,
+    is_done: bool,
+}
+
+impl Way {
+    fn poll(&mut self, cx: &mut Context<'_>, bytes: &Counter) -> Poll<Result<(), Aborted>> {
+        while !self.is_done {
+            if let Some((storage, at, end)) = &mut self.held
+                && at < end
+            {
+                let written = ready!(self.to.poll_write(cx, &storage[*at..*end])).map_err(|_| Aborted)?;
+                if written == 0 {
+                    return Poll::Ready(Err(Aborted));
+                }
+                *at += written;
+                bytes.add(written as u64);
+                continue;
+            }
+            let (mut storage, ..) = self.held.take().unwrap_or_else(|| (storage::lend_circuit(), 0, 0));
+            match self.from.poll_read(cx, &mut storage) {
+                Poll::Pending => {
+                    storage::give_back(storage);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(0)) => {
+                    storage::give_back(storage);
+                    self.is_done = true;
+                    ready!(self.to.poll_finish(cx)).map_err(|_| Aborted)?;
+                }
+                Poll::Ready(Ok(read)) => self.held = Some((storage, 0, read)),
+                Poll::Ready(Err(_)) => {
+                    storage::give_back(storage);
+                    return Poll::Ready(Err(Aborted));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

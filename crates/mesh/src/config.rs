@@ -1,0 +1,256 @@
+//! What a person writes about the mesh in the configuration file, and what an agent runs on.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use adit_core::mesh::{Endpoint, MAX_SERVICES, RoutingKey};
+use adit_core::{Port, Target};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The `forward:` map, as it was typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawForward {
+    endpoints: Vec<RawEndpoint>,
+    listeners: Vec<RawListener>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEndpoint {
+    key: String,
+    target: String,
+    #[serde(default)]
+    priority: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListener {
+    key: String,
+    address: String,
+    #[serde(default)]
+    max_connections: usize,
+}
+
+/// The `mesh:` map, as it was typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMesh {
+    /// Where other agents connect, over UDP and TCP.
+    pub listen: Option<String>,
+    /// Other agents to connect to.
+    pub peers: Option<Vec<String>>,
+    /// The data folder.
+    pub data: Option<PathBuf>,
+    /// Where the dashboard is.
+    pub http: Option<String>,
+    /// As ADIT_LOG has it.
+    pub log: Option<String>,
+}
+
+/// A value cannot be used; nothing of the file has been taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{place} is “{typed}”: {problem}")]
+pub struct ConfigError {
+    /// Which value.
+    pub place: String,
+    /// What stands there.
+    pub typed: String,
+    /// What is wrong with it, and what was expected.
+    pub problem: String,
+}
+
+/// What an agent does for the mesh, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where other agents connect; without it, this agent connects to others alone.
+    pub listen: Option<SocketAddr>,
+    /// Agents to connect to, beside those of the token that this agent joined with.
+    pub peers: Vec<Target>,
+    /// Endpoints and listeners.
+    pub forward: Forward,
+}
+
+/// The endpoints and listeners of an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forward {
+    /// In the order of their keys, then of their targets.
+    pub endpoints: Vec<EndpointConfig>,
+    /// As they were typed.
+    pub listeners: Vec<ListenerConfig>,
+}
+
+/// A service that this agent reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointConfig {
+    /// What listeners ask for.
+    pub key: RoutingKey,
+    /// Looked up at each connection.
+    pub target: Target,
+    /// The lower one is taken first.
+    pub priority: u8,
+}
+
+/// A place where this agent takes connections.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListenerConfig {
+    /// What they are for.
+    pub key: RoutingKey,
+    /// Where clients connect.
+    pub address: ListenAddress,
+    /// How many at a time; 0: no limit.
+    pub max_connections: usize,
+}
+
+/// Where a listener is: at one address, or at all of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ListenAddress {
+    /// `:8080`
+    Everywhere(u16),
+    /// `127.0.0.1:8080`
+    At(SocketAddr),
+}
+
+impl ListenAddress {
+    fn parse(typed: &str) -> Option<ListenAddress> {
+        let (host, port) = typed.rsplit_once(':')?;
+        let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten()?;
+        let host = match host {
+            "" => return Some(ListenAddress::Everywhere(port)),
+            "localhost" => Ipv4Addr::LOCALHOST.into(),
+            host => match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                Some(inside) => IpAddr::V6(inside.parse::<Ipv6Addr>().ok()?),
+                None => IpAddr::V4(host.parse().ok()?),
+            },
+        };
+        Some(ListenAddress::At((host, port).into()))
+    }
+}
+
+/// `host:port` as people write it, with brackets around IPv6 addresses.
+fn parse_target(typed: &str) -> Result<Target, String> {
+    let expected = || "expected HOST:PORT, such as localhost:80 or [::1]:80".to_owned();
+    let (host, port) = typed.rsplit_once(':').ok_or_else(expected)?;
+    let port: Port = port.parse().map_err(|error| format!("{error}"))?;
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if bracketed.is_none() && host.contains(':') {
+        return Err(expected());
+    }
+    Target::new(bracketed.unwrap_or(host), port).map_err(|error| error.to_string())
+}
+
+fn wrong(place: String, typed: &str, problem: impl ToString) -> ConfigError {
+    ConfigError { place, typed: adit_core::Printable::from(typed).to_string(), problem: problem.to_string() }
+}
+
+impl RawForward {
+    /// Nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty() && self.listeners.is_empty()
+    }
+
+    /// Checks all of it.
+    ///
+    /// # Errors
+    /// The first value that cannot be used.
+    pub fn check(&self) -> Result<Forward, ConfigError> {
+        let mut endpoints = Vec::new();
+        for (index, typed) in self.endpoints.iter().enumerate() {
+            let place = |field: &str| format!("`forward.endpoints[{index}].{field}`");
+            let key = typed.key.parse().map_err(|error| wrong(place("key"), &typed.key, error))?;
+            let target = parse_target(&typed.target).map_err(|error| wrong(place("target"), &typed.target, error))?;
+            endpoints.push(EndpointConfig { key, target, priority: typed.priority });
+        }
+        endpoints.sort_by_key(|endpoint| (endpoint.key.clone(), endpoint.target.to_string()));
+        let twice = endpoints.windows(2).find(|pair| pair[0].key == pair[1].key && pair[0].target == pair[1].target);
+        if let Some([endpoint, ..]) = twice {
+            let problem = format!("the key “{}” has this target twice; remove one", endpoint.key);
+            return Err(wrong("`forward.endpoints`".to_owned(), &endpoint.target.to_string(), problem));
+        }
+        let (mut listeners, mut taken) = (Vec::new(), BTreeSet::new());
+        for (index, typed) in self.listeners.iter().enumerate() {
+            let place = |field: &str| format!("`forward.listeners[{index}].{field}`");
+            let key = typed.key.parse().map_err(|error| wrong(place("key"), &typed.key, error))?;
+            let address = ListenAddress::parse(&typed.address).ok_or_else(|| {
+                let expected = "expected :PORT for all addresses of this machine, or one of them in numbers with a port, \
+                                such as 127.0.0.1:8080 or [::1]:8080";
+                wrong(place("address"), &typed.address, expected)
+            })?;
+            let port = match address {
+                ListenAddress::Everywhere(port) => port,
+                ListenAddress::At(address) => address.port(),
+            };
+            if port != 0 && !taken.insert(address) {
+                return Err(wrong(
+                    place("address"),
+                    &typed.address,
+                    "another listener has it already; choose another port",
+                ));
+            }
+            listeners.push(ListenerConfig { key, address, max_connections: typed.max_connections });
+        }
+        if endpoints.len() + listeners.len() > MAX_SERVICES {
+            let count = (endpoints.len() + listeners.len()).to_string();
+            let problem = format!("at most {MAX_SERVICES} endpoints and listeners are possible in one agent");
+            return Err(wrong("the number of entries in `forward`".to_owned(), &count, problem));
+        }
+        Ok(Forward { endpoints, listeners })
+    }
+}
+
+impl RawMesh {
+    /// Checks all of it, with what is forwarded.
+    ///
+    /// # Errors
+    /// The first value that cannot be used.
+    pub fn check(&self, forward: &RawForward) -> Result<Config, ConfigError> {
+        let listen = match &self.listen {
+            None => None,
+            Some(typed) => match ListenAddress::parse(typed) {
+                Some(ListenAddress::Everywhere(port)) => Some((Ipv6Addr::UNSPECIFIED, port).into()),
+                Some(ListenAddress::At(address)) => Some(address),
+                None => {
+                    let expected = "expected an address in numbers and a port, such as 0.0.0.0:4433, or :4433 for all";
+                    return Err(wrong("`mesh.listen`".to_owned(), typed, expected));
+                }
+            },
+        };
+        let peers = self.peers.iter().flatten().enumerate().map(|(index, typed)| {
+            parse_target(typed).map_err(|error| wrong(format!("`mesh.peers[{index}]`"), typed, error))
+        });
+        Ok(Config { listen, peers: peers.collect::<Result<_, _>>()?, forward: forward.check()? })
+    }
+}
+
+/// Reads the address of a peer, `HOST:PORT`.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_peer(typed: &str) -> Result<Target, ConfigError> {
+    parse_target(typed).map_err(|error| wrong("the peer's address".to_owned(), typed, error))
+}
+
+impl Forward {
+    /// What of it is told to the mesh, with the state of each target; listeners are told by those who have bound them.
+    pub(crate) fn endpoints(&self, is_up: impl Fn(&EndpointConfig) -> bool) -> Vec<Endpoint> {
+        let told = self.endpoints.iter().map(|endpoint| Endpoint {
+            key: endpoint.key.clone(),
+            target: endpoint.target.to_string(),
+            priority: endpoint.priority,
+            is_up: is_up(endpoint),
+        });
+        told.collect()
+    }
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ListenAddress::Everywhere(port) => write!(f, ":{port}"),
+            ListenAddress::At(address) => address.fmt(f),
+        }
+    }
+}

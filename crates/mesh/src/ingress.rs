@@ -1,0 +1,241 @@
+//! Listeners: where clients connect, and how each connection finds its way to an endpoint.
+
+mod open;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use adit_core::mesh::{Listener, RoutingKey};
+use adit_net::listen::{self, EXHAUSTED_PAUSE, Ipv6, is_exhausted};
+use socket2::SockRef;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::{ListenAddress, ListenerConfig};
+use crate::hub::Hub;
+use crate::pump::{self, Ending};
+
+pub(crate) use open::{Opened, probe};
+
+/// A listener cannot be bound.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address} for the key “{key}”: {source}; choose another port, or stop what has it")]
+pub struct ListenError {
+    address: ListenAddress,
+    key: RoutingKey,
+    source: io::Error,
+}
+
+/// The listeners of an agent. One that is dropped closes its port, and the connections that came through it go on.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    bound: BTreeMap<Place, Bound>,
+}
+
+/// Which listener: its address, and where the system gives the port, its key as well.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(ListenAddress, Option<RoutingKey>);
+
+struct Bound {
+    number: u64,
+    address: SocketAddr,
+    settings: Arc<Settings>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What a listener does with who comes; may change while it listens.
+struct Settings {
+    key: Mutex<RoutingKey>,
+    max_connections: AtomicUsize,
+    connections: AtomicUsize,
+}
+
+impl Place {
+    fn of(listener: &ListenerConfig) -> Place {
+        let port = match listener.address {
+            ListenAddress::Everywhere(port) => port,
+            ListenAddress::At(address) => address.port(),
+        };
+        Place(listener.address, (port == 0).then(|| listener.key.clone()))
+    }
+}
+
+/// A listener that was bound and does not serve yet.
+struct New {
+    place: Place,
+    socket: TcpListener,
+    address: SocketAddr,
+    settings: Arc<Settings>,
+}
+
+impl Listeners {
+    /// Where each is bound.
+    pub(crate) fn addresses(&self) -> Vec<(RoutingKey, SocketAddr)> {
+        self.bound.values().map(|bound| (bound.settings.key(), bound.address)).collect()
+    }
+
+    /// From now on, these and no others listen. What is in both stays as it is.
+    ///
+    /// # Errors
+    /// One cannot be bound. Nothing has changed then.
+    pub(crate) fn apply(&mut self, hub: &Arc<Hub>, wanted: &[ListenerConfig]) -> Result<(), ListenError> {
+        let mut new = Vec::new();
+        for listener in wanted.iter().filter(|listener| !self.bound.contains_key(&Place::of(listener))) {
+            let failed = |source| ListenError { address: listener.address, key: listener.key.clone(), source };
+            let socket = bind(listener.address).map_err(failed)?;
+            let address = socket.local_addr().map_err(failed)?;
+            new.push(New { place: Place::of(listener), socket, address, settings: Arc::new(Settings::new(listener)) });
+        }
+        let stays: BTreeMap<Place, &ListenerConfig> =
+            wanted.iter().map(|listener| (Place::of(listener), listener)).collect();
+        hub.change(|state| {
+            self.bound.retain(|place, bound| match stays.get(place) {
+                Some(listener) => {
+                    bound.settings.change(listener);
+                    state.catalogue.handle_listener(bound.number, Some(bound.told(listener)));
+                    true
+                }
+                None => {
+                    state.catalogue.handle_listener(bound.number, None);
+                    false
+                }
+            });
+            for New { place, socket, address, settings } in new {
+                static NUMBER: AtomicU64 = AtomicU64::new(0);
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let task = tokio::spawn(accept(Arc::clone(hub), socket, Arc::clone(&settings)));
+                let bound = Bound { number, address, settings, _task: AbortOnDropHandle::new(task) };
+                if let Some(listener) = stays.get(&place) {
+                    state.catalogue.handle_listener(number, Some(bound.told(listener)));
+                }
+                self.bound.insert(place, bound);
+            }
+            state.tell_services(Instant::now());
+        });
+        Ok(())
+    }
+}
+
+impl Bound {
+    /// As the mesh hears of it: the address as it was typed, with the port that the system gave.
+    fn told(&self, listener: &ListenerConfig) -> Listener {
+        let address = match listener.address {
+            ListenAddress::Everywhere(_) => ListenAddress::Everywhere(self.address.port()),
+            ListenAddress::At(_) => ListenAddress::At(self.address),
+        };
+        Listener { key: listener.key.clone(), address: address.to_string() }
+    }
+}
+
+impl Settings {
+    fn new(listener: &ListenerConfig) -> Settings {
+        Settings {
+            key: Mutex::new(listener.key.clone()),
+            max_connections: AtomicUsize::new(listener.max_connections),
+            connections: AtomicUsize::new(0),
+        }
+    }
+
+    fn change(&self, listener: &ListenerConfig) {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&listener.key);
+        self.max_connections.store(listener.max_connections, Ordering::Relaxed);
+    }
+
+    fn key(&self) -> RoutingKey {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One place among the connections, if there is one: exact, however many come at once.
+    fn take_place(self: &Arc<Settings>) -> Option<PlaceTaken> {
+        let most = self.max_connections.load(Ordering::Relaxed);
+        let one_more = |taken: usize| (most == 0 || taken < most).then_some(taken + 1);
+        let taken = self.connections.try_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        taken.is_ok().then(|| PlaceTaken(Arc::clone(self)))
+    }
+}
+
+struct PlaceTaken(Arc<Settings>);
+
+impl Drop for PlaceTaken {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn bind(address: ListenAddress) -> io::Result<TcpListener> {
+    match address {
+        ListenAddress::At(address) => listen::bind(address, Ipv6::Only),
+        // A machine without IPv6 has the other half.
+        ListenAddress::Everywhere(port) => {
+            listen::bind((Ipv6Addr::UNSPECIFIED, port).into(), Ipv6::AsSystem).or_else(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => Err(error),
+                _ => listen::bind((Ipv4Addr::UNSPECIFIED, port).into(), Ipv6::Only),
+            })
+        }
+    }
+}
+
+async fn accept(hub: Arc<Hub>, socket: TcpListener, settings: Arc<Settings>) {
+    loop {
+        let client = match socket.accept().await {
+            Ok((client, _)) => client,
+            Err(error) if is_exhausted(&error) => {
+                tracing::warn!(%error, "no more connections can be taken for now");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+            // Of that one connection.
+            Err(_) => continue,
+        };
+        let key = settings.key();
+        let Some(place) = settings.take_place() else {
+            hub.counters.of(&key).over_limit.add(1);
+            turn_away(client);
+            continue;
+        };
+        let serving = serve(Arc::clone(&hub), key, client);
+        hub.tasks.spawn(async move {
+            serving.await;
+            drop(place);
+        });
+    }
+}
+
+/// Resets a connection: its client sees at once that nobody serves it.
+fn turn_away(client: TcpStream) {
+    // A socket that does not take the setting is dead already.
+    let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+}
+
+/// Carries a client's connection to an endpoint, until it ends.
+async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
+    let counters = hub.counters.of(&key);
+    let opened = match open::connect(&hub, &key).await {
+        Ok(opened) => opened,
+        Err(why) => {
+            tracing::warn!(%key, %why, "a connection reaches no endpoint");
+            counters.fail(&why);
+            return turn_away(client);
+        }
+    };
+    let Opened { circuit, exit, place, .. } = opened;
+    counters.opened.add(1);
+    counters.active.add(1);
+    let ending = tokio::select! {
+        ending = pump::run(client, circuit, Arc::clone(&counters)) => ending,
+        () = place.cut.cancelled() => Ending::Broken,
+    };
+    counters.active.subtract(1);
+    match ending {
+        Ending::Tampered => {
+            hub.counters.tampered.add(1);
+            tracing::warn!(%key, %exit, "what came back was not what the endpoint has sealed; the client was reset");
+        }
+        ending => tracing::debug!(%key, %exit, %ending, "connection ended"),
+    }
+}

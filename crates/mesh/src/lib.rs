@@ -1,0 +1,46 @@
+//! The mesh: agents joined over QUIC; endpoints and listeners matched by routing keys over many hops, each connection encrypted from end
+//! to end.
+//!
+//! | Room | What it does |
+//! |---|---|
+//! | [`agent`] | an agent at work: built, asked, changed while it runs, brought to its end |
+//! | [`config`] | the `mesh:` and `forward:` maps of the configuration |
+//! | [`enrolment`] | the root, its invitations, joining |
+//! | [`folder`] | what lies where in an agent's data folder |
+//! | [`keys`], `tls`, `noise` | cryptography at work: who somebody is, links, connections from end to end |
+//! | `transport`, `stream` | QUIC and TLS over TCP as one |
+//! | `handshake`, `link` | a connection becomes a link, and is one until it ends |
+//! | `door`, `connector` | agents come, and are dialled |
+//! | `ingress`, `circuit`, `pump` | a client's connection: to its endpoint, through here, and carried |
+//! | `services`, `hub` | what is configured, and what the tasks share |
+//! | [`view`], [`counters`] | what is shown |
+//!
+//! Who is a member, which way is the shortest and which endpoint is taken is decided by `core`. HTTP, JSON and pages are for a room above.
+
+pub mod agent;
+mod circuit;
+pub mod config;
+mod connector;
+pub mod counters;
+mod door;
+pub mod enrolment;
+pub mod folder;
+mod handshake;
+mod hex;
+mod hub;
+mod ingress;
+pub mod keys;
+mod link;
+mod noise;
+mod pump;
+mod replay;
+mod services;
+mod stream;
+mod tls;
+mod transport;
+pub mod view;
+
+pub use agent::{Drained, Mesh, MeshError};
+pub use config::{Config, ConfigError, RawForward, RawMesh};
+pub use folder::MeshFolder;
+pub use transport::Carrier;

@@ -1,0 +1,187 @@
+//! The session between the two ends of a forwarded connection: `Noise_IK_25519_ChaChaPoly_BLAKE2s` (Noise §7.5), whose messages no agent
+//! between can read, change, repeat, reorder or leave out without ending it.
+//!
+//! After the handshake each direction is a row of messages, each behind its length in two bytes, numbered from 0 by both sides: the
+//! number is the nonce (Noise §5.1), so a message that is missing, late or of the other direction does not open.
+
+mod cipher;
+
+use std::time::{Duration, Instant};
+
+use adit_core::mesh::SessionKey;
+use snow::{Builder, HandshakeState, StatelessTransportState};
+use zeroize::Zeroizing;
+
+const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
+
+/// The longest message (Noise §3).
+const MAX_MESSAGE: usize = 65_535;
+/// What the cipher adds to it (RFC 8439 §2.8).
+const TAG: usize = 16;
+/// The length before a message.
+pub(crate) const LENGTH: usize = 2;
+/// The byte that says what a message is.
+const KIND: usize = 1;
+/// Bytes of a connection in one message: two of a socket's usual reads, and with its frame within half of the longest message.
+pub(crate) const MAX_DATA: usize = 32 * 1024;
+/// The longest message with its length.
+pub(crate) const MAX_SEALED: usize = LENGTH + KIND + MAX_DATA + TAG;
+const _: () = assert!(KIND + MAX_DATA + TAG <= MAX_MESSAGE, "a message is one of Noise");
+
+/// New keys after so many messages in a direction (1 GiB at most), or so much time.
+const REKEY_AFTER: u64 = 32_768;
+const REKEY_TIME: Duration = Duration::from_secs(3600);
+
+/// What stands in a message, behind its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Bytes of the connection.
+    Data,
+    /// There are no more of them in this direction: the only honest end of it.
+    Fin,
+    /// The connection was cut.
+    Reset,
+    /// The target took the connection; the first message of the endpoint's side.
+    Opened,
+    /// It did not; text that says why.
+    Failed,
+    /// What follows in this direction has new keys (Noise §4.2).
+    Rekey,
+}
+
+impl Kind {
+    fn from_number(number: u8) -> Option<Kind> {
+        [Kind::Data, Kind::Fin, Kind::Reset, Kind::Opened, Kind::Failed, Kind::Rekey].get(usize::from(number)).copied()
+    }
+}
+
+/// The handshake or a message is not what it should be. Nothing that came in it may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what came does not fit the session: somebody between changed, repeated or left out some of it")]
+pub(crate) struct Tampered;
+
+impl From<snow::Error> for Tampered {
+    fn from(_: snow::Error) -> Tampered {
+        Tampered
+    }
+}
+
+/// The listener's side of a handshake whose first message is on its way.
+pub(crate) struct Initiator(HandshakeState);
+
+impl Initiator {
+    /// Writes the first message, with `request` inside.
+    pub(crate) fn start(
+        own: &Zeroizing<[u8; 32]>,
+        endpoint: &SessionKey,
+        prologue: &[u8],
+        request: &[u8],
+    ) -> Result<(Initiator, Vec<u8>), Tampered> {
+        let mut state = builder(prologue, own)?.remote_public_key(endpoint)?.build_initiator()?;
+        // e, es, s, ss (Noise §7.5): two keys and two tags around what is inside.
+        let mut message = vec![0; request.len() + 2 * 32 + 2 * TAG];
+        let length = state.write_message(request, &mut message)?;
+        message.truncate(length);
+        Ok((Initiator(state), message))
+    }
+
+    /// Reads the second message.
+    pub(crate) fn finish(mut self, message: &[u8], now: Instant) -> Result<Session, Tampered> {
+        let mut inside = [0; MAX_ANSWER];
+        self.0.read_message(message, &mut inside)?;
+        Session::new(self.0, now)
+    }
+}
+
+/// Room for what the second message may have inside: nothing yet.
+const MAX_ANSWER: usize = 1024;
+
+/// The endpoint's side of a handshake whose first message has been read.
+pub(crate) struct Responder {
+    state: HandshakeState,
+    /// What was inside.
+    pub(crate) request: Vec<u8>,
+    /// Whose it is.
+    pub(crate) listener: SessionKey,
+}
+
+impl Responder {
+    /// Reads the first message.
+    pub(crate) fn read(own: &Zeroizing<[u8; 32]>, prologue: &[u8], message: &[u8]) -> Result<Responder, Tampered> {
+        let mut state = builder(prologue, own)?.build_responder()?;
+        let mut request = vec![0; message.len()];
+        let length = state.read_message(message, &mut request)?;
+        request.truncate(length);
+        let listener = state.get_remote_static().and_then(|key| key.try_into().ok()).ok_or(Tampered)?;
+        Ok(Responder { state, request, listener })
+    }
+
+    /// Writes the second message.
+    pub(crate) fn finish(mut self, now: Instant) -> Result<(Session, Vec<u8>), Tampered> {
+        let mut message = vec![0; 32 + TAG];
+        let length = self.state.write_message(&[], &mut message)?;
+        message.truncate(length);
+        Ok((Session::new(self.state, now)?, message))
+    }
+}
+
+fn builder<'a>(prologue: &'a [u8], own: &'a Zeroizing<[u8; 32]>) -> Result<Builder<'a>, Tampered> {
+    let builder = Builder::with_resolver(PATTERN.parse()?, cipher::resolver());
+    Ok(builder.prologue(prologue)?.local_private_key(&**own)?)
+}
+
+/// Both directions of a session.
+pub(crate) struct Session {
+    state: StatelessTransportState,
+    sent: u64,
+    received: u64,
+    /// Messages sent under the keys of now, and since when.
+    since_rekey: u64,
+    rekeyed: Instant,
+}
+
+impl Session {
+    fn new(state: HandshakeState, now: Instant) -> Result<Session, Tampered> {
+        let state = state.into_stateless_transport_mode()?;
+        Ok(Session { state, sent: 0, received: 0, since_rekey: 0, rekeyed: now })
+    }
+
+    /// Seals what stands in `plain` behind a byte left free, and appends it to `sealed`, which has room for two of [`MAX_SEALED`].
+    pub(crate) fn seal(
+        &mut self,
+        kind: Kind,
+        plain: &mut [u8],
+        sealed: &mut [u8],
+        now: Instant,
+    ) -> Result<usize, Tampered> {
+        let mut length = 0;
+        if self.since_rekey >= REKEY_AFTER || now.saturating_duration_since(self.rekeyed) >= REKEY_TIME {
+            length += self.write(&mut [0], Kind::Rekey, sealed)?;
+            self.state.rekey_outgoing();
+            (self.since_rekey, self.rekeyed) = (0, now);
+        }
+        length += self.write(plain, kind, sealed.get_mut(length..).ok_or(Tampered)?)?;
+        Ok(length)
+    }
+
+    fn write(&mut self, plain: &mut [u8], kind: Kind, sealed: &mut [u8]) -> Result<usize, Tampered> {
+        *plain.first_mut().ok_or(Tampered)? = kind as u8;
+        let (front, message) = sealed.split_at_mut_checked(LENGTH).ok_or(Tampered)?;
+        let length = self.state.write_message(self.sent, plain, message)?;
+        front.copy_from_slice(&u16::try_from(length).map_err(|_| Tampered)?.to_be_bytes());
+        self.sent += 1;
+        self.since_rekey += 1;
+        Ok(LENGTH + length)
+    }
+
+    /// Opens a message (without its length) into `plain`, and says what it is and how many bytes it brought, behind the first one.
+    pub(crate) fn open(&mut self, message: &[u8], plain: &mut [u8]) -> Result<(Kind, usize), Tampered> {
+        let length = self.state.read_message(self.received, message, plain)?;
+        self.received += 1;
+        let kind = plain[..length].first().and_then(|number| Kind::from_number(*number)).ok_or(Tampered)?;
+        if kind == Kind::Rekey {
+            self.state.rekey_incoming();
+        }
+        Ok((kind, length - KIND))
+    }
+}

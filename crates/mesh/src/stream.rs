@@ -1,0 +1,160 @@
+//! The halves of a stream: of QUIC, of a TCP link, or within this process. A half that is dropped before its end is an abort, never an
+//! end that looks honest.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use quinn::VarInt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// An aborted stream's error (RFC 9000 §19.4): why is told inside, if at all.
+const ABORTED: VarInt = VarInt::from_u32(1);
+
+/// The sending half.
+pub(crate) struct Sender {
+    half: SendHalf,
+    is_finished: bool,
+}
+
+enum SendHalf {
+    Quic(quinn::SendStream),
+    Other(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
+/// The receiving half.
+pub(crate) enum Receiver {
+    Quic(quinn::RecvStream),
+    Other(Box<dyn AsyncRead + Send + Unpin>),
+}
+
+/// Both halves of a QUIC stream.
+pub(crate) fn quic((send, recv): (quinn::SendStream, quinn::RecvStream)) -> (Sender, Receiver) {
+    (Sender { half: SendHalf::Quic(send), is_finished: false }, Receiver::Quic(recv))
+}
+
+/// Both halves of another stream, which aborts when both are dropped.
+pub(crate) fn other(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> (Sender, Receiver) {
+    let (recv, send) = tokio::io::split(stream);
+    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false }, Receiver::Other(Box::new(recv)))
+}
+
+impl Sender {
+    /// Writes some of it; ready when the other side takes more.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.half {
+            SendHalf::Quic(stream) => AsyncWrite::poll_write(Pin::new(stream), cx, bytes),
+            SendHalf::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// The honest end: what was written arrives.
+    pub(crate) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_finished = true;
+        match &mut self.half {
+            SendHalf::Quic(stream) => Pin::new(stream).poll_shutdown(cx),
+            SendHalf::Other(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    /// Writes all of it; waits while the other side takes no more.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    }
+
+    /// After its end, waits until the other side has acknowledged all of it, where the transport tells.
+    pub(crate) async fn arrived(&mut self) {
+        if let SendHalf::Quic(stream) = &mut self.half {
+            // However it ended, there is nothing more to wait for.
+            let _ = stream.stopped().await;
+        }
+    }
+
+    /// [`poll_finish`](Self::poll_finish), awaited.
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_finish(cx)).await
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if let SendHalf::Quic(stream) = &mut self.half
+            && !self.is_finished
+        {
+            // It is over already, then.
+            let _ = stream.reset(ABORTED);
+        }
+    }
+}
+
+impl Receiver {
+    /// Reads some of what is there; 0 is the end.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Receiver::Quic(stream) => stream.poll_read(cx, buffer).map_err(io::Error::from),
+            Receiver::Other(stream) => {
+                let mut buffer = ReadBuf::new(buffer);
+                ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+        }
+    }
+
+    /// Fills all of the buffer.
+    ///
+    /// # Errors
+    /// The stream ended before.
+    pub(crate) async fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let read = poll_fn(|cx| self.poll_read(cx, buffer)).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            buffer = &mut buffer[read..];
+        }
+        Ok(())
+    }
+
+    /// Reads a message behind its length in two bytes.
+    ///
+    /// # Errors
+    /// It is longer than `most`, or the stream ended before.
+    pub(crate) async fn read_block(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut length = [0; 2];
+        self.read_exact(&mut length).await?;
+        self.read_message(u16::from_be_bytes(length).into(), most).await
+    }
+
+    /// Reads a message behind its length in four bytes.
+    ///
+    /// # Errors
+    /// It is longer than `most`, or the stream ended before.
+    pub(crate) async fn read_frame(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.read_exact(&mut length).await?;
+        self.read_message(usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX), most).await
+    }
+
+    /// Takes no more storage than bytes have come for, and a little ahead.
+    async fn read_message(&mut self, length: usize, most: usize) -> io::Result<Vec<u8>> {
+        const AHEAD: usize = 16 * 1024;
+        if length > most {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
+        }
+        let mut message = Vec::new();
+        while message.len() < length {
+            let at = message.len();
+            message.resize(length.min(at + AHEAD.max(at)), 0);
+            self.read_exact(&mut message[at..]).await?;
+        }
+        Ok(message)
+    }
+}

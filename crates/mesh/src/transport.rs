@@ -1,0 +1,103 @@
+//! What carries a link: a QUIC connection, or TLS over TCP with many streams on it where UDP does not pass.
+
+pub(crate) mod quic;
+pub(crate) mod tcp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use adit_core::mesh::{LinkRefused, PublicKey};
+
+use crate::stream::{self, Receiver, Sender};
+
+/// A peer is asked for a sign of life after so much silence.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(2);
+/// A link whose other end was silent for so long is dead, 8 s after the last sign of life at most: QUIC counts from its own last
+/// question (RFC 9000 §10.1).
+pub(crate) const SILENCE: Duration = Duration::from_secs(6);
+/// Streams that one link may have at a time: connections that are forwarded over it, in both directions together.
+pub(crate) const MAX_STREAMS: u32 = 16_384;
+
+/// A connection with an agent whose key is known.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    Quic(quinn::Connection),
+    Tcp(tcp::Mux),
+}
+
+/// How a link is carried, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Carrier {
+    /// UDP.
+    Quic,
+    /// TLS over TCP.
+    Tcp,
+}
+
+impl Transport {
+    /// Opens a stream. The other side hears of it with its first bytes.
+    pub(crate) async fn open(&self) -> io::Result<(Sender, Receiver)> {
+        match self {
+            Transport::Quic(connection) => Ok(stream::quic(connection.open_bi().await?)),
+            Transport::Tcp(mux) => mux.open().await,
+        }
+    }
+
+    /// Waits for a stream that the other side opens.
+    pub(crate) async fn accept(&self) -> io::Result<(Sender, Receiver)> {
+        match self {
+            Transport::Quic(connection) => Ok(stream::quic(connection.accept_bi().await?)),
+            Transport::Tcp(mux) => mux.accept().await,
+        }
+    }
+
+    /// Ends it, with all its streams.
+    pub(crate) fn close(&self, why: LinkRefused) {
+        match self {
+            Transport::Quic(connection) => connection.close(quinn::VarInt::from_u32(why.code().into()), &[]),
+            Transport::Tcp(mux) => mux.close(),
+        }
+    }
+
+    /// Waits until it has ended; why, as people read it.
+    pub(crate) async fn closed(&self) -> String {
+        match self {
+            Transport::Quic(connection) => quic::why_closed(&connection.closed().await),
+            Transport::Tcp(mux) => mux.closed().await,
+        }
+    }
+
+    /// The key that the other side has proved to have.
+    pub(crate) fn peer_key(&self) -> Option<PublicKey> {
+        match self {
+            Transport::Quic(connection) => quic::peer_key(connection),
+            Transport::Tcp(mux) => mux.peer_key(),
+        }
+    }
+
+    /// Where the other side is; an IPv4 address in its own form, also through a socket of both families.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let address = match self {
+            Transport::Quic(connection) => connection.remote_address(),
+            Transport::Tcp(mux) => mux.address(),
+        };
+        SocketAddr::new(address.ip().to_canonical(), address.port())
+    }
+
+    /// How long a message takes there and back, where the transport itself measures it.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        match self {
+            Transport::Quic(connection) => Some(connection.rtt()),
+            Transport::Tcp(_) => None,
+        }
+    }
+
+    pub(crate) fn carrier(&self) -> Carrier {
+        match self {
+            Transport::Quic(_) => Carrier::Quic,
+            Transport::Tcp(_) => Carrier::Tcp,
+        }
+    }
+}

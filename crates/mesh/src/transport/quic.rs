@@ -1,0 +1,105 @@
+//! QUIC (RFC 9000), by quinn.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use adit_core::mesh::{LinkRefused, PublicKey};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
+};
+use rustls::pki_types::CertificateDer;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{KEEPALIVE, MAX_STREAMS, SILENCE};
+use crate::keys::SigningKey;
+use crate::tls;
+
+/// Bytes that one stream may have on the way: 100 ms at 300 Mbit/s.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes of all streams that one link may have sent and not yet seen acknowledged.
+const SEND_WINDOW: u64 = 32 * 1024 * 1024;
+/// The largest datagram that is looked for; each network says itself how large one may be (RFC 8899).
+const LARGEST_MTU: u16 = 16_384;
+/// What the kernel may hold of datagrams that come in while we are busy; it gives less where it allows no more.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Both sides of QUIC for an agent, on one UDP socket.
+pub(crate) fn endpoint(
+    identity: &SigningKey,
+    reset_key: &[u8; 32],
+    listen: Option<SocketAddr>,
+) -> io::Result<Endpoint> {
+    let (client, server) = tls::configs(identity).map_err(io::Error::other)?;
+    let transport = Arc::new(transport());
+    let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).map_err(io::Error::other)?));
+    server.transport_config(Arc::clone(&transport));
+    let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).map_err(io::Error::other)?));
+    client.transport_config(transport);
+    // Of the key, so that a process started anew tells the peers of the one before it that their connections are gone
+    // (RFC 9000 §10.3), and they need not wait for silence.
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, reset_key);
+    let mut endpoint = Endpoint::new(
+        EndpointConfig::new(Arc::new(key)),
+        listen.is_some().then_some(server),
+        socket(listen)?,
+        Arc::new(TokioRuntime),
+    )?;
+    endpoint.set_default_client_config(client);
+    Ok(endpoint)
+}
+
+fn socket(listen: Option<SocketAddr>) -> io::Result<std::net::UdpSocket> {
+    let bound = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            // Without a fixed address, both families go through one socket.
+            socket.set_only_v6(listen.is_some() && !address.ip().is_unspecified())?;
+        }
+        // Both are wishes; the kernel's own limit may be lower.
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        socket.bind(&address.into())?;
+        io::Result::Ok(socket.into())
+    };
+    match listen {
+        Some(address) => bound(address),
+        None => bound((std::net::Ipv6Addr::UNSPECIFIED, 0).into())
+            .or_else(|_| bound((std::net::Ipv4Addr::UNSPECIFIED, 0).into())),
+    }
+}
+
+fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config.keep_alive_interval(Some(KEEPALIVE));
+    config.max_idle_timeout(IdleTimeout::try_from(SILENCE).ok());
+    config.max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS));
+    config.max_concurrent_uni_streams(VarInt::from_u32(0));
+    config.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
+    // No bound over all streams: one that is not read must not hold up the others.
+    config.receive_window(VarInt::MAX);
+    config.send_window(SEND_WINDOW);
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(LARGEST_MTU);
+    config.mtu_discovery_config(Some(mtu));
+    config
+}
+
+pub(super) fn peer_key(connection: &Connection) -> Option<PublicKey> {
+    let identity = connection.peer_identity()?;
+    tls::peer_key(identity.downcast_ref::<Vec<CertificateDer<'static>>>().map(Vec::as_slice))
+}
+
+pub(super) fn why_closed(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ApplicationClosed(closed) => {
+            let refused = u8::try_from(closed.error_code.into_inner()).ok().and_then(LinkRefused::from_code);
+            refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
+        }
+        ConnectionError::TimedOut => "the other agent was silent for too long".to_owned(),
+        ConnectionError::Reset => "the other agent has been started anew".to_owned(),
+        other => other.to_string(),
+    }
+}

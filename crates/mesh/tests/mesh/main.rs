@@ -1,0 +1,12 @@
+//! Stories about whole agents, in one process and on loopback.
+
+// A helper that finds the story broken ends it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod failover;
+mod forwarding;
+mod links;
+mod net;
+mod reload;
+mod rights;
+mod wire;

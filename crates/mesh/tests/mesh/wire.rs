@@ -1,0 +1,105 @@
+//! A wire of the story's own between two agents, over UDP and TCP: it can be frozen, so that both ends hear nothing more and are told
+//! nothing, and it can let TCP alone through.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What agents dial in the place of another agent.
+pub(crate) struct Wire {
+    pub(crate) address: SocketAddr,
+    frozen: watch::Sender<bool>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Wire {
+    /// Everything passes.
+    pub(crate) async fn to(agent: SocketAddr) -> Wire {
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // Another process may have the port over UDP.
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, udp);
+            }
+        };
+        let mut wire = Wire::over_tcp(tcp, agent);
+        let frozen = wire.frozen.subscribe();
+        wire._tasks.push(AbortOnDropHandle::new(tokio::spawn(datagrams(Arc::new(udp), agent, frozen))));
+        wire
+    }
+
+    /// No datagram passes.
+    pub(crate) async fn tcp_only(agent: SocketAddr) -> Wire {
+        Wire::over_tcp(TcpListener::bind("127.0.0.1:0").await.unwrap(), agent)
+    }
+
+    fn over_tcp(socket: TcpListener, agent: SocketAddr) -> Wire {
+        let (address, frozen) = (socket.local_addr().unwrap(), watch::Sender::new(false));
+        let task = tokio::spawn(connections(socket, agent, frozen.subscribe()));
+        Wire { address, frozen, _tasks: vec![AbortOnDropHandle::new(task)] }
+    }
+
+    /// From now on nothing passes, or everything again.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        self.frozen.send_replace(is_frozen);
+    }
+}
+
+async fn datagrams(front: Arc<UdpSocket>, agent: SocketAddr, frozen: watch::Receiver<bool>) {
+    let mut clients: HashMap<SocketAddr, (Arc<UdpSocket>, AbortOnDropHandle<()>)> = HashMap::new();
+    let mut datagram = vec![0; 65_536];
+    loop {
+        let Ok((length, from)) = front.recv_from(&mut datagram).await else { continue };
+        if !clients.contains_key(&from) {
+            let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            back.connect(agent).await.unwrap();
+            let answers = answers(Arc::clone(&back), Arc::clone(&front), from, frozen.clone());
+            clients.insert(from, (back, AbortOnDropHandle::new(tokio::spawn(answers))));
+        }
+        if !*frozen.borrow() {
+            // Nobody is there any more, perhaps: a wire does not care.
+            let _ = clients[&from].0.send(&datagram[..length]).await;
+        }
+    }
+}
+
+async fn answers(back: Arc<UdpSocket>, front: Arc<UdpSocket>, to: SocketAddr, frozen: watch::Receiver<bool>) {
+    let mut datagram = vec![0; 65_536];
+    loop {
+        // An error is of the datagram before.
+        let Ok(length) = back.recv(&mut datagram).await else { continue };
+        if !*frozen.borrow() {
+            let _ = front.send_to(&datagram[..length], to).await;
+        }
+    }
+}
+
+async fn connections(socket: TcpListener, agent: SocketAddr, frozen: watch::Receiver<bool>) {
+    let mut carried = tokio::task::JoinSet::new();
+    loop {
+        let Ok((client, _)) = socket.accept().await else { continue };
+        let frozen = frozen.clone();
+        carried.spawn(async move {
+            let Ok(server) = TcpStream::connect(agent).await else { return };
+            let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+            tokio::join!(carry(from_client, to_server, frozen.clone()), carry(from_server, to_client, frozen));
+        });
+    }
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch::Receiver<bool>) {
+    let mut piece = vec![0; 65_536];
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        // The end of the story is the end of the wire.
+        let Ok(_) = frozen.wait_for(|is_frozen| !is_frozen).await else { return };
+        if to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
+    }
+}
