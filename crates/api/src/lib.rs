@@ -5,6 +5,7 @@
 //! | [`control`] | the administrator's commands, over a socket in the data folder that only its owner can open |
 //! | [`agent`] | the door of the local agent |
 //! | [`mcp`] | the door for language models |
+//! | [`mesh`] | the door of a mesh agent |
 //! | `connections` | TCP connections to the web address, and their bounds |
 //! | `gate` | whether a request was meant for us, and who asks |
 //! | [`head`] | two of its headers, read |
@@ -24,6 +25,7 @@ mod failure;
 mod gate;
 pub mod head;
 pub mod mcp;
+pub mod mesh;
 mod oidc;
 mod rest;
 mod web;

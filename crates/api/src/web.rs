@@ -71,6 +71,7 @@ async fn wrong_method() -> Response {
 pub(crate) enum Area {
     Jumphost,
     Agent,
+    Mesh,
 }
 
 /// How it stands, for whoever restarts us and for the page.
