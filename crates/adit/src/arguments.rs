@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::oneoff::arguments as oneoff;
-use crate::{agent, client, completions, man, mcp, python_apis, service};
+use crate::{agent, client, completions, man, mcp, mesh, python_apis, service};
 
 const HELP: &str = "\
 `adit --help-recursive` prints the help of every command.
@@ -62,6 +62,8 @@ pub(crate) enum Role {
     Secrets(client::secrets::Arguments),
     /// Change what holds for the agent as a whole
     Settings(client::settings::Arguments),
+    /// Join machines into a mesh: services reached by routing keys, over many hops
+    Mesh(mesh::arguments::Arguments),
     /// Let a language model set up tunnels: a server of the Model Context Protocol
     Mcp(mcp::arguments::Arguments),
     /// Print what the Python module adit has
@@ -100,6 +102,7 @@ impl Role {
             Role::Secrets(arguments) => arguments.common.json,
             Role::Settings(arguments) => arguments.common.json,
             Role::Mcp(arguments) => arguments.json(),
+            Role::Mesh(arguments) => arguments.common.json,
             Role::Setup(arguments) => arguments.common.json,
             Role::Status(arguments) => arguments.common.json,
             Role::Remove(arguments) => arguments.common.json,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use adit_agent::folder;
 use adit_jumphost::RawConfig;
+use adit_mesh::{RawForward, RawMesh};
 use serde::Deserialize;
 
 use crate::agent::settings::AgentMap;
@@ -16,9 +17,18 @@ use crate::failure::Failure;
 pub(crate) struct ConfigFile {
     pub(crate) jumphost: RawConfig,
     pub(crate) agent: AgentMap,
+    pub(crate) mesh: RawMesh,
+    pub(crate) forward: RawForward,
     /// Where it was read from; none if there is none.
     #[serde(skip)]
     pub(crate) path: PathBuf,
+}
+
+impl ConfigFile {
+    /// Whether it says anything of the mesh.
+    pub(crate) fn has_mesh(&self) -> bool {
+        self.mesh != RawMesh::default() || !self.forward.is_empty()
+    }
 }
 
 /// Reads the file that was named, which must be there, or the one in its usual place, which need not.

@@ -18,6 +18,10 @@ use adit_jumphost::admin::{Fault, FaultKind};
 use adit_jumphost::config::{ConfigError, Origin};
 use adit_jumphost::data_dir::DataDirError;
 use adit_jumphost::{StartError, error_chain};
+use adit_mesh::MeshError;
+use adit_mesh::enrolment::{BadToken, RootError};
+use adit_mesh::folder::FolderError;
+use adit_mesh::keys::NoRandomness;
 use adit_net::data_folder::DataFolderError;
 use adit_service::supervised::SupervisedError;
 use adit_service::{BadText, InstallError, RemoveError};
@@ -277,6 +281,36 @@ pub(crate) enum Failure {
     SystemTunnel { port: Port },
     #[error("{told} found something wrong")]
     NotReady { told: String },
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    #[error(transparent)]
+    MeshRoot(#[from] RootError),
+    #[error(transparent)]
+    MeshFolder(#[from] FolderError),
+    #[error(transparent)]
+    MeshToken(#[from] BadToken),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    #[error("{}{error}", InFile(path))]
+    MeshSetting { path: PathBuf, error: adit_mesh::ConfigError },
+    #[error("cannot listen on {address} for the dashboard; choose another address in `mesh.http`, or `off`")]
+    MeshHttp {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("no mesh agent runs on {folder}; start one with `adit mesh run`, or name its folder with --data DIR")]
+    NoMeshAgent { folder: PathBuf },
+    #[error("cannot use the list of revocations {path}")]
+    RevocationFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("an agent without any right is good for nothing: give --publish, --listen or --transit")]
+    NoRights,
+    #[error("{folder} belongs to a member of another mesh; name another folder for this one with --data DIR")]
+    OtherMesh { folder: PathBuf },
     #[error("cannot start")]
     Runtime(#[source] io::Error),
     #[error("cannot write the answer")]
@@ -351,6 +385,17 @@ impl Failure {
     fn exit(&self) -> u8 {
         match self {
             Self::ConfigFile { .. } | Self::ConfigSyntax { .. } | Self::SettingInFile { .. } => BAD_CONFIG_FILE,
+            Self::MeshSetting { .. } | Self::Mesh(MeshError::Config(_) | MeshError::NoRight { .. }) => BAD_CONFIG_FILE,
+            Self::MeshToken(_) | Self::NoRights | Self::OtherMesh { .. } => BAD_INPUT,
+            Self::MeshRoot(RootError::NameTaken { .. } | RootError::NoSuchName { .. } | RootError::TooManyPatterns) => {
+                BAD_INPUT
+            }
+            Self::NoMeshAgent { .. } => AGENT_UNREACHABLE,
+            Self::MeshHttp { source, .. } | Self::Mesh(MeshError::Listen { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                PORT_BUSY
+            }
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
             Self::KeyFile { .. } | Self::ClaimFile { .. } | Self::PrivateKey { .. } => BAD_INPUT,
             Self::NothingTyped | Self::NameTaken { .. } | Self::NotAName | Self::Usage { .. } => BAD_INPUT,
@@ -481,6 +526,26 @@ impl Failure {
             Self::NoMcpPort => "usage",
             Self::SystemTunnel { .. } => "not-allowed",
             Self::NotReady { .. } => "not-ready",
+            Self::MeshSetting { .. } | Self::Mesh(MeshError::Config(_)) => "bad-setting",
+            Self::Mesh(MeshError::NoRight { .. }) => "no-right",
+            Self::Mesh(MeshError::NoMember(_)) => "no-member",
+            Self::Mesh(MeshError::Listen { .. } | MeshError::Listener(_)) | Self::MeshHttp { .. } => "cannot-listen",
+            Self::Mesh(MeshError::System(_)) => "cannot-start",
+            Self::Mesh(MeshError::Folder(error)) | Self::MeshFolder(error) => mesh_folder_code(error),
+            Self::MeshRoot(error) => match error {
+                RootError::Folder(error) => data_folder_code(error),
+                RootError::Exists { .. } => "root-exists",
+                RootError::Missing { .. } => "no-root",
+                RootError::NameTaken { .. } => "name-taken",
+                RootError::NoSuchName { .. } => "not-found",
+                _ => "root-unusable",
+            },
+            Self::MeshToken(_) => "bad-token",
+            Self::NoMeshAgent { .. } => "no-agent",
+            Self::RevocationFile { .. } => "list-unusable",
+            Self::NoRights => "no-right",
+            Self::OtherMesh { .. } => "other-mesh",
+            Self::NoRandomness(_) => "cannot-start",
             Self::Runtime(_) => "cannot-start",
             Self::Output(_) | Self::ManualPages { .. } => "cannot-write",
         }
@@ -500,6 +565,23 @@ fn of_obstacle(obstacle: Obstacle) -> u8 {
         Obstacle::HostKey => HOST_KEY,
         Obstacle::Credentials => NOT_LET_IN,
         Obstacle::Records => FAILED,
+    }
+}
+
+fn mesh_folder_code(error: &FolderError) -> &'static str {
+    match error {
+        FolderError::Folder(error) => data_folder_code(error),
+        FolderError::NotEnrolled { .. } => "not-joined",
+        FolderError::Broken { .. } => "data-folder-unusable",
+    }
+}
+
+/// Which file a setting stands in, where one was read.
+struct InFile<'a>(&'a std::path::Path);
+
+impl std::fmt::Display for InFile<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.as_os_str().is_empty() { Ok(()) } else { write!(f, "{}: ", self.0.display()) }
     }
 }
 

@@ -14,6 +14,7 @@ mod invite;
 mod log;
 mod man;
 mod mcp;
+mod mesh;
 mod oneoff;
 mod output;
 mod private_key;
@@ -95,6 +96,7 @@ fn run(role: Role) -> Result<(), Failure> {
         Role::Secrets(arguments) => ask(client::secrets::run(arguments)),
         Role::Settings(arguments) => ask(client::settings::run(arguments)),
         Role::Mcp(arguments) => mcp::run(arguments),
+        Role::Mesh(arguments) => mesh::run(arguments),
         Role::Completions(arguments) => completions::run(&arguments),
         Role::ListPythonApis(arguments) => python_apis::run(&arguments),
         Role::HelpRecursive => help_recursive::run(),

@@ -12,6 +12,7 @@ use crate::arguments::Jumphost;
 use crate::config_file;
 use crate::door::{commanded_path, data_path};
 use crate::failure::Failure;
+use crate::mesh::Running;
 use crate::output::Output;
 use crate::shell;
 use crate::signals::Signals;
@@ -19,9 +20,10 @@ use crate::signals::Signals;
 /// Builds, runs and drains a jump host; returns when it has stopped.
 pub(crate) async fn jump_host(arguments: &Jumphost) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var(name).ok();
-    let file = config_file::load(arguments.run.config.as_deref(), variable)?;
-    let typed = arguments.run.settings().or(RawConfig::from_environment(variable)).or(file.jumphost);
-    let config = typed.check().map_err(|error| Failure::from_setting(error, file.path))?;
+    let mut file = config_file::load(arguments.run.config.as_deref(), variable)?;
+    let typed =
+        arguments.run.settings().or(RawConfig::from_environment(variable)).or(std::mem::take(&mut file.jumphost));
+    let config = typed.check().map_err(|error| Failure::from_setting(error, file.path.clone()))?;
     let drain_grace = config.drain_grace;
     let mut signals = Signals::new()?;
 
@@ -29,12 +31,18 @@ pub(crate) async fn jump_host(arguments: &Jumphost) -> Result<(), Failure> {
     let folder = data.path().to_owned();
     let (mut host, doors) = JumpHost::build(config, data).await?;
     let serving = adit_api::serve(&host, doors);
+    let mesh = Running::beside(file).await?;
     announce(&host, &folder, arguments).await?;
 
     host.run_until(signals.stop()).await;
     tracing::info!(grace = ?drain_grace, "stopping: visitors may finish; a second signal stops at once");
+    let leave = async {
+        if let Some(mesh) = mesh {
+            mesh.end().await;
+        }
+    };
     tokio::select! {
-        drained = host.drain(drain_grace) => {
+        (drained, ()) = async { tokio::join!(host.drain(drain_grace), leave) } => {
             tracing::info!(visitors_cut = drained.visitors_cut, sessions_cut = drained.sessions_cut, "stopped");
             serving.stop().await;
         }

@@ -77,6 +77,13 @@ impl Default for ListenAddress {
     }
 }
 
+impl ListenAddress {
+    /// As a socket needs it.
+    pub(crate) fn socket(self) -> SocketAddr {
+        self.0
+    }
+}
+
 impl FromStr for ListenAddress {
     type Err = NotLocal;
 
