@@ -10,6 +10,7 @@
 //! | [`node`](Node) | which record is the newest, and which neighbour has yet to hear of it |
 //! | [`routes`](Graph) | the shortest ways |
 //! | [`selection`](Experience) | where a connection goes, and where it goes next when that failed |
+//! | [`retained`](Retained) | what is sent anew when a connection goes on over another way |
 //! | [`frame`](Frame) | the messages between two agents |
 //!
 //! There is no cryptography here: a [`Judge`] hashes and looks at signatures, [`Keys`] makes them.
@@ -20,6 +21,7 @@ mod id;
 mod membership;
 mod node;
 mod record;
+mod retained;
 mod routes;
 mod selection;
 mod wire;
@@ -30,8 +32,8 @@ pub use certificate::{
 };
 pub use frame::{Answer, CircuitRefused, Frame, Hello, LinkRefused, MAX_FRAME, Open, PROTOCOL, Purpose, Request};
 pub use id::{
-    AgentId, AgentName, BadWord, CircuitId, InvitationId, KeyPattern, MeshId, NotAnAgentId, PublicKey, RoutingKey,
-    SessionKey, Signature,
+    AgentId, AgentName, BadWord, CircuitId, InvitationId, KeyPattern, MeshId, NotAnAgentId, PublicKey, ResumeId,
+    RoutingKey, SessionKey, Signature,
 };
 pub use membership::{Membership, Shown};
 pub use node::{Kept, Keys, MAX_AGENTS, Message, Node, Rejected, Wish};
@@ -39,6 +41,7 @@ pub use record::{
     Body, Endpoint, Kind, LinkClaim, Listener, MAX_LINKS, MAX_RECORD, MAX_SERVICES, Record, RecordName, Services,
     Version,
 };
+pub use retained::{NextSent, OutOfStep, RETAINED, Retained, Taken};
 pub use routes::{Graph, MAX_HOPS, Route, Routes};
 pub use selection::{Experience, Failed, MAX_TRIES, NoRoute, Plan, TRY_TIME, Tries};
 pub use wire::Malformed;

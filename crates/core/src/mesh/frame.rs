@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::certificate::Certificate;
-use super::id::{AgentId, CircuitId, MeshId, RoutingKey};
+use super::id::{AgentId, CircuitId, MeshId, ResumeId, RoutingKey};
 use super::node::{MAX_AGENTS, Message};
 use super::record::{Kind, MAX_RECORD, RecordName, Version};
 use super::routes::MAX_HOPS;
@@ -363,16 +363,28 @@ pub enum Purpose {
     Connect,
     /// To see whether the target takes one.
     Probe,
+    /// A connection to the target that can go on over another way, if the endpoint's agent keeps such ones.
+    Begin(ResumeId),
+    /// To go on with one.
+    Resume {
+        /// Which.
+        connection: ResumeId,
+        /// The listener's agent has everything before this position.
+        taken: u64,
+    },
 }
 
 impl Request {
     /// As it is sealed.
     pub fn encode(&self) -> Vec<u8> {
-        let purpose = match self.purpose {
-            Purpose::Connect => 1,
-            Purpose::Probe => 2,
+        let writer = Writer::default().u64(self.made_at);
+        let writer = match self.purpose {
+            Purpose::Connect => writer.u8(1),
+            Purpose::Probe => writer.u8(2),
+            Purpose::Begin(connection) => writer.u8(3).bytes(&connection.0),
+            Purpose::Resume { connection, taken } => writer.u8(4).bytes(&connection.0).u64(taken),
         };
-        Writer::default().u64(self.made_at).u8(purpose).bytes(&self.certificate.encode()).done()
+        writer.bytes(&self.certificate.encode()).done()
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
@@ -385,6 +397,8 @@ impl Request {
         let purpose = match reader.u8()? {
             1 => Purpose::Connect,
             2 => Purpose::Probe,
+            3 => Purpose::Begin(ResumeId(reader.array()?)),
+            4 => Purpose::Resume { connection: ResumeId(reader.array()?), taken: reader.u64()? },
             _ => return Err(Malformed("a circuit is for nothing that is known")),
         };
         let certificate = Certificate::decode(reader.bytes(reader.left())?)?;

@@ -52,6 +52,11 @@ sixteen_bytes! {
     CircuitId
 }
 
+sixteen_bytes! {
+    /// A connection that can go on over another way; drawn at random by the listener's agent.
+    ResumeId
+}
+
 impl FromStr for AgentId {
     type Err = NotAnAgentId;
 

@@ -51,13 +51,20 @@ pub enum Failed {
 #[derive(Debug, Clone)]
 pub struct Tries {
     started: Instant,
+    /// No other endpoint will do.
+    only: Option<AgentId>,
     made: Vec<(Vec<AgentId>, Option<Failed>)>,
 }
 
 impl Tries {
     /// None yet.
     pub fn new(now: Instant) -> Tries {
-        Tries { started: now, made: Vec::new() }
+        Tries { started: now, only: None, made: Vec::new() }
+    }
+
+    /// None yet, and none to another agent's endpoint: a connection that goes on has begun at this one.
+    pub fn to(exit: AgentId, now: Instant) -> Tries {
+        Tries { only: Some(exit), ..Tries::new(now) }
     }
 
     /// How many were made.
@@ -180,7 +187,7 @@ impl Experience {
         let (mut exists, mut candidates) = (false, Vec::new());
         for (agent, endpoint) in node.endpoints(key) {
             exists = true;
-            if tries.target_failed(agent) {
+            if tries.target_failed(agent) || tries.only.is_some_and(|only| only != agent) {
                 continue;
             }
             if let Some(cost) = routes.cost(agent) {

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use adit_core::mesh::{
     AgentId, Answer, Body, Certificate, CircuitId, CircuitRefused, Endpoint, Frame, Hello, Invitation, InvitationId,
-    Kind, LinkClaim, LinkRefused, Listener, Malformed, MeshId, Open, Purpose, Record, RecordName, Request, Rights,
-    Services, SignedInvitation, Version,
+    Kind, LinkClaim, LinkRefused, Listener, Malformed, MeshId, Open, Purpose, Record, RecordName, Request, ResumeId,
+    Rights, Services, SignedInvitation, Version,
 };
 use proptest::prelude::*;
 
@@ -130,12 +130,16 @@ fn records_are_these_bytes() {
 #[test]
 fn the_beginning_of_a_circuit_is_these_bytes() {
     let answer = Answer::Refused { by: id(2), why: CircuitRefused::Full };
-    let request = Request { made_at: 258, purpose: Purpose::Probe, certificate: certificate() };
+    let request = |purpose| Request { made_at: 258, purpose, certificate: certificate() };
+    let tail = format!("00 90 {INVITATION} 33*32 44*32 55*64");
+    let resume = Purpose::Resume { connection: ResumeId([9; 16]), taken: 258 };
     for (bytes, expected) in [
         (open().encode(), "00 40 01*16 02*16 03 77 65 62 01 03*16 00 09 77*9".to_owned()),
         (Answer::Accepted(vec![8; 5]).encode(), "00 06 01 08*5".to_owned()),
         (answer.encode(), "00 12 02*17 03".to_owned()),
-        (request.encode(), format!("00*6 01 02 02 00 90 {INVITATION} 33*32 44*32 55*64")),
+        (request(Purpose::Probe).encode(), format!("00*6 01 02 02 {tail}")),
+        (request(Purpose::Begin(ResumeId([9; 16]))).encode(), format!("00*6 01 02 03 09*16 {tail}")),
+        (request(resume).encode(), format!("00*6 01 02 04 09*16 00*6 01 02 {tail}")),
     ] {
         is_written(&bytes, &expected);
     }
@@ -298,7 +302,13 @@ fn any_answer() -> impl Strategy<Value = Answer> {
 type Rewrite = fn(&[u8]) -> Result<Vec<u8>, Malformed>;
 
 fn any_message() -> impl Strategy<Value = (Vec<u8>, Rewrite)> {
-    let purpose = prop::sample::select(vec![Purpose::Connect, Purpose::Probe]);
+    let connection = any::<[u8; 16]>().prop_map(ResumeId);
+    let purpose = prop_oneof![
+        Just(Purpose::Connect),
+        Just(Purpose::Probe),
+        connection.clone().prop_map(Purpose::Begin),
+        (connection, any::<u64>()).prop_map(|(connection, taken)| Purpose::Resume { connection, taken }),
+    ];
     let request = (any::<u64>(), purpose, any_certificate()).prop_map(|(made_at, purpose, certificate)| Request {
         made_at,
         purpose,
