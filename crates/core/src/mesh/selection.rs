@@ -209,7 +209,10 @@ impl Experience {
         let path = routes.to(exit).ok_or(NoRoute::Unreachable)?.path;
         let session_key = *node.membership().get(exit).ok_or(NoRoute::Unreachable)?.session_key();
         tries.made.push((path.clone(), None));
-        let patience = patience(node, &path).min(TRY_TIME.saturating_sub(now.saturating_duration_since(tries.started)));
+        // Who has nowhere else to go waits: on a busy machine an answer takes its time.
+        let has_other = candidates.len() > 1 || node.neighbours().nth(1).is_some();
+        let patience = if has_other { patience(node, &path) } else { LONGEST_PATIENCE };
+        let patience = patience.min(TRY_TIME.saturating_sub(now.saturating_duration_since(tries.started)));
         Ok(Plan { path, exit, session_key, patience })
     }
 
@@ -226,6 +229,8 @@ impl Experience {
 
 /// An answer takes one way there and back; the rest is for machines that are busy.
 const LEAST_PATIENCE: Duration = Duration::from_millis(900);
+/// Where there is but one way, and another try would take the same.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(4);
 
 fn patience<K: Keys + Judge>(node: &Node<K>, path: &[AgentId]) -> Duration {
     let rtt = path.windows(2).map(|pair| {

@@ -167,12 +167,19 @@ fn after_five_seconds_nothing_is_tried_any_more() {
 
 #[test]
 fn patience_grows_with_the_way() {
-    let mut client = Client::new(3, &[], &[2]);
+    let mut client = Client::new(4, &[(0, 3)], &[2]);
     client.mesh.link(0, 1, Wire { delay: millis(5), ..WIRE });
     client.mesh.link(1, 2, Wire { delay: millis(150), ..WIRE });
     client.mesh.run_for(Duration::from_secs(3));
     let mut tries = client.tries();
     assert_eq!(client.plan(&mut tries).unwrap().patience, millis(900 + 2 * (10 + 300)));
+}
+
+#[test]
+fn who_has_one_way_alone_waits_for_it() {
+    let mut client = Client::new(3, &[(0, 1), (1, 2)], &[2]);
+    let mut tries = client.tries();
+    assert_eq!(client.plan(&mut tries).unwrap().patience, Duration::from_secs(4));
 }
 
 #[test]
