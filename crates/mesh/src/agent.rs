@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{Judge, Node, Refusal, Rejected, Root, RoutingKey};
+use adit_core::mesh::{Judge, LinkRefused, Node, Refusal, Rejected, Root, RoutingKey};
 use adit_net::listen::{self, Ipv6};
 use quinn::Endpoint;
 use thiserror::Error;
@@ -96,7 +96,7 @@ impl Mesh {
         let (now, keys) = (Instant::now(), enrolled.keys.clone());
         let root = Root::new(&Provider, enrolled.root);
         let node = Node::new(keys.clone(), root, &enrolled.certificate, folder.kept()?, now, unix_time())?;
-        let hub = Arc::new(Hub::new(node, keys.clone()));
+        let hub = Arc::new(Hub::new(node, keys.clone(), config.resume));
         check_rights(&hub, &config.forward)?;
         // Written before anything is signed with this epoch: the next run must have a greater one.
         folder.keep(&hub.state().node.kept())?;
@@ -116,10 +116,9 @@ impl Mesh {
             None => None,
         };
         let mut listeners = Listeners::default();
-        hub.change(|state| state.catalogue.handle_forward(config.forward.clone()));
-        listeners.apply(&hub, &config.forward.listeners)?;
+        listeners.apply(&hub, &config.forward)?;
         for peer in config.peers.into_iter().chain(enrolled.peers).collect::<std::collections::BTreeSet<_>>() {
-            tasks.push(spawn(connector::keep(Arc::clone(&hub), dialer.clone(), peer)));
+            tasks.push(spawn(hub.tasks.track_future(connector::keep(Arc::clone(&hub), dialer.clone(), peer))));
         }
         let (running, keeping, checking) = (Arc::clone(&hub), Arc::clone(&hub), Arc::clone(&hub));
         tasks.push(spawn(async move { running.run().await }));
@@ -183,14 +182,7 @@ impl Mesh {
     /// A listener cannot be bound, or there is no right to a key. Nothing has changed then.
     pub fn reload(&self, forward: Forward) -> Result<(), MeshError> {
         check_rights(&self.hub, &forward)?;
-        let mut listeners = self.lock_listeners();
-        let before = self.hub.state().catalogue.forward().clone();
-        self.hub.change(|state| state.catalogue.handle_forward(forward.clone()));
-        if let Err(error) = listeners.apply(&self.hub, &forward.listeners) {
-            self.hub.change(|state| state.catalogue.handle_forward(before));
-            return Err(error.into());
-        }
-        Ok(())
+        Ok(self.lock_listeners().apply(&self.hub, &forward)?)
     }
 
     /// Takes the root's list of what is revoked, and passes it on. `true`: it was news.
@@ -209,6 +201,7 @@ impl Mesh {
     /// Leaves the mesh: everybody is told at once, connections may go on for a while, and then links are closed.
     pub async fn drain(&self, grace: Duration) -> Drained {
         self.hub.change(|state| state.node.handle_leave(Instant::now()));
+        *self.lock_listeners() = Listeners::default();
         let quiet = async {
             const LOOK: Duration = Duration::from_millis(50);
             while self.hub.circuits() > 0 || self.hub.counters.transits.get() > 0 {
@@ -232,8 +225,13 @@ impl Mesh {
 impl Drop for Mesh {
     fn drop(&mut self) {
         self.hub.ending.cancel();
+        self.hub.cut_circuits();
         let links: Vec<_> = self.hub.state().links.values().cloned().collect();
-        links.iter().for_each(|link| link.cut(adit_core::mesh::LinkRefused::Leaving));
+        for link in links {
+            link.cut(LinkRefused::Leaving);
+            // The task that serves it may have been ended before it could.
+            link.transport.close(LinkRefused::Leaving);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_core::mesh::{Answer, CircuitRefused, Open};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
 use crate::hub::{Hub, Link};
 use crate::stream::{Receiver, Sender};
@@ -18,8 +19,11 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The longest [`Open`], in bytes: a key, a way of 16 agents and a handshake with a certificate.
 pub(crate) const MAX_OPEN: usize = 48 * 1024;
 
+/// One of the circuits that a link may have, or none.
+pub(crate) type Place = Result<OwnedSemaphorePermit, TryAcquireError>;
+
 /// Serves a circuit that the other side of a link has opened, until it ends.
-pub(crate) async fn accept(hub: &Arc<Hub>, link: &Arc<Link>, send: Sender, mut recv: Receiver, has_place: bool) {
+pub(crate) async fn accept(hub: &Arc<Hub>, link: &Arc<Link>, send: Sender, mut recv: Receiver, place: Place) {
     let open = match tokio::time::timeout(GRACE, recv.read_block(MAX_OPEN)).await {
         Ok(Ok(bytes)) => Open::decode(&bytes),
         Ok(Err(_)) | Err(_) => return,
@@ -28,13 +32,17 @@ pub(crate) async fn accept(hub: &Arc<Hub>, link: &Arc<Link>, send: Sender, mut r
         tracing::debug!(from = %link.peer.name(), "a circuit is malformed");
         return hub.counters.refuse(CircuitRefused::BadHandshake);
     };
-    if !has_place {
+    // Held until the circuit ends.
+    let Ok(_place) = place else {
         return refuse(hub, &open, send, CircuitRefused::Full).await;
-    }
+    };
     if open.hops.is_empty() {
         end_here(hub, open, send, recv).await;
     } else {
-        transit::serve(hub, open, send, recv).await;
+        tokio::select! {
+            () = transit::serve(hub, open, send, recv) => {}
+            () = link.over.cancelled() => {}
+        }
     }
 }
 

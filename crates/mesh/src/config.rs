@@ -45,6 +45,8 @@ pub struct RawMesh {
     pub peers: Option<Vec<String>>,
     /// The data folder.
     pub data: Option<PathBuf>,
+    /// Whether connections go on over another way when their own breaks.
+    pub resume: Option<bool>,
     /// Where the dashboard is.
     pub http: Option<String>,
     /// As ADIT_LOG has it.
@@ -70,6 +72,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Agents to connect to, beside those of the token that this agent joined with.
     pub peers: Vec<Target>,
+    /// Connections go on over another way when their own breaks, where the other end does so too.
+    pub resume: bool,
     /// Endpoints and listeners.
     pub forward: Forward,
 }
@@ -173,7 +177,7 @@ impl RawForward {
         let (mut listeners, mut taken) = (Vec::new(), BTreeSet::new());
         for (index, typed) in self.listeners.iter().enumerate() {
             let place = |field: &str| format!("`forward.listeners[{index}].{field}`");
-            let key = typed.key.parse().map_err(|error| wrong(place("key"), &typed.key, error))?;
+            let key: RoutingKey = typed.key.parse().map_err(|error| wrong(place("key"), &typed.key, error))?;
             let address = ListenAddress::parse(&typed.address).ok_or_else(|| {
                 let expected = "expected :PORT for all addresses of this machine, or one of them in numbers with a port, \
                                 such as 127.0.0.1:8080 or [::1]:8080";
@@ -183,7 +187,8 @@ impl RawForward {
                 ListenAddress::Everywhere(port) => port,
                 ListenAddress::At(address) => address.port(),
             };
-            if port != 0 && !taken.insert(address) {
+            // Where the system gives the port, each key has its own.
+            if !taken.insert((address, (port == 0).then(|| key.clone()))) {
                 return Err(wrong(
                     place("address"),
                     &typed.address,
@@ -221,7 +226,8 @@ impl RawMesh {
         let peers = self.peers.iter().flatten().enumerate().map(|(index, typed)| {
             parse_target(typed).map_err(|error| wrong(format!("`mesh.peers[{index}]`"), typed, error))
         });
-        Ok(Config { listen, peers: peers.collect::<Result<_, _>>()?, forward: forward.check()? })
+        let (peers, resume) = (peers.collect::<Result<_, _>>()?, self.resume.unwrap_or(false));
+        Ok(Config { listen, peers, resume, forward: forward.check()? })
     }
 }
 

@@ -36,35 +36,46 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
     let mut backoff = Backoff::up_to(LONGEST_PAUSE);
     let mut known: Option<AgentId> = None;
     let mut told = String::new();
-    loop {
-        if let Some(link) = known.and_then(|id| hub.link(id)) {
+    while !hub.ending.is_cancelled() {
+        // One that is over and not forgotten yet would be waited for in vain.
+        let link = known.and_then(|id| hub.link(id)).filter(|link| !link.over.is_cancelled());
+        if let Some(link) = link {
             hub.tell_peer(&peer, None);
             link.over.cancelled().await;
             backoff = Backoff::up_to(LONGEST_PAUSE);
             continue;
         }
-        let linked = match dial(&dialer, &peer).await {
-            Ok(transport) => greet(&hub, transport, Side::Dialled).await,
-            Err(why) => Err(NoLink::Broken(why)),
+        let linking = async {
+            match dial(&dialer, &peer).await {
+                Ok(transport) => greet(&hub, transport, Side::Dialled).await,
+                Err(why) => Err(NoLink::Broken(why)),
+            }
         };
+        let Some(linked) = hub.ending.run_until_cancelled(linking).await else { return };
         let pause = match linked {
             Ok(greeted) => {
-                known = Some(greeted.link.peer.id());
+                let link = Arc::clone(&greeted.link);
+                known = Some(link.peer.id());
                 hub.tell_peer(&peer, None);
                 told.clear();
-                link::serve(Arc::clone(&hub), greeted).await;
+                let why = link::serve(Arc::clone(&hub), greeted).await;
+                hub.tell_peer(&peer, Some(why));
                 backoff = Backoff::up_to(LONGEST_PAUSE);
                 // Often it is there again at once, or has dialled us.
-                Duration::from_millis(100)
+                if is_unwanted(link.why_cut()) { REFUSED_PAUSE } else { Duration::from_millis(100) }
             }
             Err(NoLink::Myself | NoLink::Refused(LinkRefused::Myself)) => {
                 tracing::warn!(%peer, "this agent is named as a peer of itself; remove it from `mesh.peers`");
                 return hub.tell_peer(&peer, Some("it is this agent itself".to_owned()));
             }
+            Err(NoLink::Linked(id)) => {
+                known = Some(id);
+                continue;
+            }
             // The one that they have dialled counts.
             Err(NoLink::Refused(LinkRefused::Replaced)) => Duration::from_millis(100),
             Err(why) => {
-                let is_refused = matches!(&why, NoLink::Refused(LinkRefused::NoMember | LinkRefused::OtherMesh));
+                let is_refused = matches!(&why, NoLink::Refused(why) if is_unwanted(*why));
                 let why = why.to_string();
                 if why != told {
                     tracing::warn!(%peer, %why, "no link");
@@ -74,8 +85,13 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
                 if is_refused { REFUSED_PAUSE } else { backoff.next_pause() }
             }
         };
-        tokio::time::sleep(pause).await;
+        hub.ending.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
+}
+
+/// Will it be the same the next time?
+fn is_unwanted(why: LinkRefused) -> bool {
+    matches!(why, LinkRefused::NoMember | LinkRefused::OtherMesh)
 }
 
 async fn dial(dialer: &Dialer, peer: &Target) -> Result<Transport, String> {

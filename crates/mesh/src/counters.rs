@@ -59,6 +59,8 @@ pub(crate) struct Counters {
     pub(crate) transit_bytes: Counter,
     /// Sessions in which something did not open: changed, repeated, left out, or ended without its end.
     pub(crate) tampered: Counter,
+    /// Connections that went on over another circuit when their own broke.
+    pub(crate) resumed: Counter,
     /// Records that were not believed.
     pub(crate) records_rejected: Counter,
     /// Agents that knocked and are no members.
@@ -109,6 +111,7 @@ impl Counters {
             transits: self.transits.get(),
             transit_bytes: self.transit_bytes.get(),
             tampered: self.tampered.get(),
+            resumed: self.resumed.get(),
             records_rejected: self.records_rejected.get(),
             links_refused: self.links_refused.get(),
             control_bytes_in: self.control_in.get(),
@@ -135,6 +138,8 @@ pub struct Stats {
     pub transit_bytes: u64,
     /// Sessions that were ended because something in them was not what its sender had sealed.
     pub tampered: u64,
+    /// Connections of listeners here that went on over another way when their own broke.
+    pub resumed: u64,
     /// Records that were not believed.
     pub records_rejected: u64,
     /// Agents that knocked and are no members.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::mesh::{Frame, Hello, LinkRefused, MAX_FRAME, Member};
+use adit_core::mesh::{AgentId, Frame, Hello, LinkRefused, MAX_FRAME, Member, agent_id};
 use thiserror::Error;
 
 use crate::enrolment::unix_time;
@@ -40,6 +40,9 @@ pub(crate) enum NoLink {
     Stranger(String),
     #[error("the address is our own")]
     Myself,
+    /// Connections go over it, so a second one that we dial is not worth its end.
+    #[error("there is a link with this agent already")]
+    Linked(AgentId),
     #[error("the other agent says nothing")]
     Silent,
     #[error("the connection broke: {0}")]
@@ -59,6 +62,7 @@ pub(crate) async fn greet(hub: &Hub, transport: Transport, side: Side) -> Result
         let why = match no_link {
             NoLink::Refused(why) => *why,
             NoLink::Myself => LinkRefused::Myself,
+            NoLink::Linked(_) => LinkRefused::Replaced,
             _ => LinkRefused::NoMember,
         };
         transport.close(why);
@@ -67,6 +71,11 @@ pub(crate) async fn greet(hub: &Hub, transport: Transport, side: Side) -> Result
 }
 
 async fn exchange(hub: &Hub, transport: &Transport, side: Side) -> Result<Greeted, NoLink> {
+    let peer = transport.peer_key().map(|key| agent_id(&hub.keys, &key));
+    let link = peer.filter(|_| side == Side::Dialled).and_then(|peer| hub.link(peer));
+    if let Some(link) = link.filter(|link| !link.over.is_cancelled()) {
+        return Err(NoLink::Linked(link.peer.id()));
+    }
     let (mut send, mut recv) = match side {
         Side::Dialled => transport.open().await?,
         Side::Accepted => transport.accept().await?,
@@ -97,6 +106,7 @@ async fn exchange(hub: &Hub, transport: &Transport, side: Side) -> Result<Greete
         }
     };
     let link = hub.adopt(peer, transport.clone(), number).map_err(NoLink::Refused)?;
+    transport.trust();
     Ok(Greeted { link, send, recv })
 }
 

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use adit_core::Target;
 use adit_core::mesh::{
-    AgentId, Experience, Failed, Frame, LinkRefused, Member, NoRoute, Node, Plan, Refusal, RoutingKey, Tries, Wish,
+    AgentId, Experience, Failed, Frame, LinkRefused, Member, NoRoute, Node, Plan, Refusal, ResumeId, RoutingKey,
+    TRY_TIME, Tries, Wish,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::counters::Counters;
 use crate::enrolment::{unix_millis, unix_time};
 use crate::keys::{AgentKeys, random};
+use crate::pump::Circuit;
 use crate::replay::{Mark, ReplayWindow};
 use crate::services::Catalogue;
 use crate::transport::Transport;
@@ -29,6 +31,8 @@ const MAX_LINKS: usize = adit_core::mesh::MAX_LINKS;
 pub(crate) struct Hub {
     pub(crate) me: Member,
     pub(crate) keys: AgentKeys,
+    /// Connections go on over another way where the other end does so too.
+    pub(crate) keeps_connections: bool,
     state: Mutex<State>,
     /// The node's own alarm may be an earlier one now.
     pub(crate) alarm: Notify,
@@ -45,10 +49,14 @@ pub(crate) struct Hub {
 pub(crate) struct State {
     pub(crate) node: Node<AgentKeys>,
     pub(crate) experience: Experience,
+    /// The ways that have brought an answer lately, and when.
+    answered: BTreeMap<Vec<AgentId>, Instant>,
     pub(crate) links: BTreeMap<AgentId, Arc<Link>>,
     pub(crate) catalogue: Catalogue,
     /// Connections that end here, by the agent at their other end.
     pub(crate) circuits: BTreeMap<(AgentId, u64), CancellationToken>,
+    /// Connections that can go on, and where another circuit for one is to be sent.
+    pub(crate) resumable: BTreeMap<(AgentId, ResumeId), mpsc::Sender<NextCircuit>>,
     last_circuit: u64,
     last_link: u64,
     replay: ReplayWindow,
@@ -83,6 +91,9 @@ impl Link {
     }
 }
 
+/// A circuit for a connection whose own broke, and the position before which its listener's agent has everything.
+pub(crate) type NextCircuit = (Circuit, u64);
+
 /// A place among the connections that end here; given up when it is dropped.
 pub(crate) struct CircuitPlace {
     hub: Arc<Hub>,
@@ -108,19 +119,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    pub(crate) fn new(node: Node<AgentKeys>, keys: AgentKeys) -> Hub {
+    pub(crate) fn new(node: Node<AgentKeys>, keys: AgentKeys, keeps_connections: bool) -> Hub {
         let revision = watch::Sender::new(node.revision());
         // Numbers of links rise over restarts as well: the clock does.
         let last_link = unix_millis() << 16;
         Hub {
             me: node.me().clone(),
             keys,
+            keeps_connections,
             state: Mutex::new(State {
                 node,
                 experience: Experience::default(),
+                answered: BTreeMap::new(),
                 links: BTreeMap::new(),
                 catalogue: Catalogue::default(),
                 circuits: BTreeMap::new(),
+                resumable: BTreeMap::new(),
                 last_circuit: 0,
                 last_link,
                 replay: ReplayWindow::default(),
@@ -217,6 +231,10 @@ impl Hub {
             if self.ending.is_cancelled() {
                 return Err(LinkRefused::Leaving);
             }
+            // It may have been revoked since it was looked at.
+            if state.node.membership().get(id).is_none() {
+                return Err(LinkRefused::NoMember);
+            }
             match state.links.get(&id) {
                 Some(known) if known.number > number => return Err(LinkRefused::Replaced),
                 Some(known) => known.cut(LinkRefused::Replaced),
@@ -233,7 +251,7 @@ impl Hub {
     pub(crate) fn forget(&self, link: &Link) {
         self.change(|state| {
             let id = link.peer.id();
-            if state.links.get(&id).is_some_and(|known| known.number == link.number) {
+            if state.links.get(&id).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), link)) {
                 state.links.remove(&id);
                 state.node.handle_link_down(id, Instant::now());
             }
@@ -249,7 +267,7 @@ impl Hub {
     pub(crate) fn next_frame(&self, link: &Link) -> Option<Frame> {
         let message = {
             let mut state = self.state();
-            let counts = state.links.get(&link.peer.id()).is_some_and(|known| known.number == link.number);
+            let counts = state.links.get(&link.peer.id()).is_some_and(|known| std::ptr::eq(Arc::as_ptr(known), link));
             counts.then(|| state.node.poll_send(link.peer.id())).flatten()
         };
         message.as_ref().map(Frame::from)
@@ -294,12 +312,20 @@ impl Hub {
 
     /// A way has brought an answer.
     pub(crate) fn handle_answered(&self, plan: &Plan) {
-        self.state().experience.handle_answered(&plan.path);
+        let mut state = self.state();
+        state.experience.handle_answered(&plan.path);
+        state.answered.retain(|_, at| at.elapsed() < TRY_TIME);
+        state.answered.insert(plan.path.clone(), Instant::now());
     }
 
-    /// Was this handshake not here before?
-    pub(crate) fn is_new(&self, mark: Mark, made_at: u64) -> bool {
-        self.state().replay.admit(mark, made_at, unix_millis())
+    /// Has a way brought an answer since then?
+    pub(crate) fn was_answered_since(&self, plan: &Plan, since: Instant) -> bool {
+        self.state().answered.get(&plan.path).is_some_and(|at| *at > since)
+    }
+
+    /// Was this handshake of a listener's agent not here before?
+    pub(crate) fn is_new(&self, listener: AgentId, mark: Mark, made_at: u64) -> bool {
+        self.state().replay.admit(listener, mark, made_at, unix_millis())
     }
 
     /// A place for a connection that ends here, with this agent at its other end. `None` once the agent ends.

@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{Listener, RoutingKey};
+use adit_core::mesh::{AgentId, Listener, ResumeId, RoutingKey};
 use adit_net::listen::{self, EXHAUSTED_PAUSE, Ipv6, is_exhausted};
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{ListenAddress, ListenerConfig};
+use crate::config::{Forward, ListenAddress, ListenerConfig};
 use crate::hub::Hub;
-use crate::pump::{self, Ending};
+use crate::keys::random;
+use crate::pump::{Carried, Circuit, Ending};
 
 pub(crate) use open::{Opened, probe};
 
@@ -79,12 +80,12 @@ impl Listeners {
         self.bound.values().map(|bound| (bound.settings.key(), bound.address)).collect()
     }
 
-    /// From now on, these and no others listen. What is in both stays as it is.
+    /// From now on this is configured, and its listeners and no others listen. What is in both stays as it is.
     ///
     /// # Errors
     /// One cannot be bound. Nothing has changed then.
-    pub(crate) fn apply(&mut self, hub: &Arc<Hub>, wanted: &[ListenerConfig]) -> Result<(), ListenError> {
-        let mut new = Vec::new();
+    pub(crate) fn apply(&mut self, hub: &Arc<Hub>, forward: &Forward) -> Result<(), ListenError> {
+        let (wanted, mut new) = (&forward.listeners, Vec::new());
         for listener in wanted.iter().filter(|listener| !self.bound.contains_key(&Place::of(listener))) {
             let failed = |source| ListenError { address: listener.address, key: listener.key.clone(), source };
             let socket = bind(listener.address).map_err(failed)?;
@@ -94,6 +95,7 @@ impl Listeners {
         let stays: BTreeMap<Place, &ListenerConfig> =
             wanted.iter().map(|listener| (Place::of(listener), listener)).collect();
         hub.change(|state| {
+            state.catalogue.handle_forward(forward.clone());
             self.bound.retain(|place, bound| match stays.get(place) {
                 Some(listener) => {
                     bound.settings.change(listener);
@@ -212,10 +214,37 @@ fn turn_away(client: TcpStream) {
     let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
 }
 
+/// Carries a connection over its circuit, and over another one where that broke and the connection can go on.
+async fn carry(
+    hub: &Arc<Hub>,
+    key: &RoutingKey,
+    exit: AgentId,
+    resume: Option<ResumeId>,
+    carried: &mut Carried,
+    circuit: &mut Circuit,
+) -> Ending {
+    loop {
+        let ending = carried.run(circuit).await;
+        let (Ending::Broken, Some(connection), Some(taken)) = (&ending, resume, carried.taken()) else { return ending };
+        tracing::info!(%key, %exit, "a connection's circuit broke; it goes on over another way if there is one");
+        match open::go_on(hub, key, exit, connection, taken).await {
+            Ok(Opened { circuit: next, taken: Some(position), .. }) => {
+                *circuit = next;
+                if let Err(ending) = carried.go_on(position) {
+                    return ending;
+                }
+                hub.counters.resumed.add(1);
+            }
+            _ => return ending,
+        }
+    }
+}
+
 /// Carries a client's connection to an endpoint, until it ends.
 async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
     let counters = hub.counters.of(&key);
-    let opened = match open::connect(&hub, &key).await {
+    let resume = if hub.keeps_connections { random().ok().map(ResumeId) } else { None };
+    let opened = match open::connect(&hub, &key, resume).await {
         Ok(opened) => opened,
         Err(why) => {
             tracing::warn!(%key, %why, "a connection reaches no endpoint");
@@ -223,13 +252,17 @@ async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
             return turn_away(client);
         }
     };
-    let Opened { circuit, exit, place, .. } = opened;
+    let Opened { mut circuit, exit, place, taken, .. } = opened;
     counters.opened.add(1);
     counters.active.add(1);
+    // It can go on where both ends can.
+    let resume = resume.filter(|_| taken.is_some());
+    let mut carried = Carried::new(client, Arc::clone(&counters), resume.is_some());
     let ending = tokio::select! {
-        ending = pump::run(client, circuit, Arc::clone(&counters)) => ending,
-        () = place.cut.cancelled() => Ending::Broken,
+        ending = carry(&hub, &key, exit, resume, &mut carried, &mut circuit) => ending,
+        () = place.cut.cancelled() => Ending::Cut,
     };
+    carried.end(&ending, &mut circuit).await;
     counters.active.subtract(1);
     match ending {
         Ending::Tampered => {

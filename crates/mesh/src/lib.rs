@@ -27,6 +27,8 @@ pub mod enrolment;
 pub mod folder;
 mod handshake;
 mod hex;
+#[cfg(test)]
+mod hostile_tests;
 mod hub;
 mod ingress;
 pub mod keys;
@@ -36,9 +38,17 @@ mod pump;
 mod replay;
 mod services;
 mod stream;
+// The stories within have the helpers of those outside, and need not all of them.
+#[cfg(test)]
+#[allow(dead_code)]
+#[path = "../tests/mesh/net.rs"]
+mod test_net;
 mod tls;
 mod transport;
 pub mod view;
+
+#[cfg(test)]
+extern crate self as adit_mesh;
 
 pub use agent::{Drained, Mesh, MeshError};
 pub use config::{Config, ConfigError, RawForward, RawMesh};

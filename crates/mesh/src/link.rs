@@ -104,6 +104,11 @@ async fn receive(hub: &Hub, link: &Link, mut recv: Receiver, answers: mpsc::Send
         };
         hub.counters.control_in.add(message.len() as u64);
         let answer = match Frame::decode(&message) {
+            // Who has the smaller id takes the link up first, and hears only then that the other side does not.
+            Ok(Frame::Refused(why)) => {
+                link.cut(why);
+                return why.to_string();
+            }
             Ok(frame) => hub.handle_frame(link, frame),
             Err(error) => return error.to_string(),
         };
@@ -121,12 +126,7 @@ async fn accept(hub: &Arc<Hub>, link: &Arc<Link>) -> io::Result<()> {
         let (send, recv) = link.transport.accept().await?;
         let place = Arc::clone(&places).try_acquire_owned();
         let (hub, link) = (Arc::clone(hub), Arc::clone(link));
-        let over = link.over.clone();
-        hub.tasks.clone().spawn(async move {
-            tokio::select! {
-                () = over.cancelled() => {}
-                () = circuit::accept(&hub, &link, send, recv, place.is_ok()) => {}
-            }
-        });
+        // Each ends with its streams, which end with the transport; a connection that ends here may go on over another link.
+        hub.tasks.clone().spawn(async move { circuit::accept(&hub, &link, send, recv, place).await });
     }
 }

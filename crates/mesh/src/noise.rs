@@ -47,11 +47,15 @@ pub(crate) enum Kind {
     Failed,
     /// What follows in this direction has new keys (Noise §4.2).
     Rekey,
+    /// The position before which the sender of this has everything, in eight bytes.
+    Taken,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Data, Kind::Fin, Kind::Reset, Kind::Opened, Kind::Failed, Kind::Rekey].get(usize::from(number)).copied()
+        [Kind::Data, Kind::Fin, Kind::Reset, Kind::Opened, Kind::Failed, Kind::Rekey, Kind::Taken]
+            .get(usize::from(number))
+            .copied()
     }
 }
 

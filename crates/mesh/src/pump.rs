@@ -4,17 +4,25 @@
 //! Written as `poll` functions of one task, so that both directions share a session without a lock, and storage is held only while
 //! bytes are on their way. A socket that is dropped before both directions have ended as they should is reset: no client takes what
 //! was cut for what is complete.
+//!
+//! A direction ends with a message. The streams below end when both directions have, so that a socket that is reset after its own end
+//! can still be told of.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
+use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use adit_core::mesh::{NextSent, RETAINED, Retained, Taken};
 use adit_net::storage;
 use socket2::SockRef;
 use thiserror::Error;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::counters::KeyCounters;
@@ -25,6 +33,9 @@ use crate::stream::{Receiver, Sender};
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long a last message may take on its way out.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// A connection whose circuit broke waits so long for another one: the mesh has noticed and found another way in much less.
+pub(crate) const RESUME_TIME: Duration = Duration::from_secs(30);
 
 /// In lent storage, what is read from a socket stands first and what is sealed of it behind.
 const SEALED_AT: usize = 1 + MAX_DATA;
@@ -42,23 +53,23 @@ pub(crate) struct Circuit {
 
 impl Circuit {
     /// Sends one message that has nothing to do with a socket.
-    pub(crate) async fn say(&mut self, kind: Kind, text: &str) -> io::Result<()> {
-        let mut plain = [&[0], &text.as_bytes()[..text.floor_char_boundary(MAX_TEXT)]].concat();
+    pub(crate) async fn say(&mut self, kind: Kind, content: &[u8]) -> io::Result<()> {
+        let mut plain = [&[0], &content[..content.len().min(MAX_CONTENT)]].concat();
         let mut sealed = vec![0; plain.len() + 128];
         let length = self.session.seal(kind, &mut plain, &mut sealed, Instant::now()).map_err(io::Error::other)?;
         self.send.write_all(&sealed[..length]).await
     }
 
     /// Waits for one.
-    pub(crate) async fn hear(&mut self) -> Result<(Kind, String), Ending> {
+    pub(crate) async fn hear(&mut self) -> Result<(Kind, Vec<u8>), Ending> {
         let message = self.recv.read_block(MAX_SEALED).await.map_err(|_| Ending::Broken)?;
         let mut plain = vec![0; message.len()];
         let (kind, length) = self.session.open(&message, &mut plain)?;
-        Ok((kind, String::from_utf8_lossy(&plain[1..=length]).into_owned()))
+        Ok((kind, plain[1..=length].to_vec()))
     }
 }
 
-const MAX_TEXT: usize = 512;
+const MAX_CONTENT: usize = 512;
 
 /// How a connection ended.
 #[derive(Debug, Error)]
@@ -73,6 +84,8 @@ pub(crate) enum Ending {
     Broken,
     #[error("something in the circuit was not what its sender had sealed")]
     Tampered,
+    #[error("it was cut here: by a revocation, or because this agent ends")]
+    Cut,
 }
 
 impl From<Tampered> for Ending {
@@ -81,12 +94,15 @@ impl From<Tampered> for Ending {
     }
 }
 
-struct Pump {
-    socket: TcpStream,
-    circuit: Circuit,
+/// A connection at one of its ends, over whichever circuit.
+pub(crate) struct Carried {
+    socket: Arc<TcpStream>,
+    /// Of a socket that has come to its end and is read no more: when it is reset.
+    fault: Option<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
     counters: Arc<KeyCounters>,
     up: Up,
     down: Down,
+    resume: Option<Resume>,
 }
 
 /// From the socket into the circuit.
@@ -94,6 +110,7 @@ struct Pump {
 struct Up {
     /// Sealed and not yet sent: where in its storage.
     sealed: Option<(Vec<u8>, usize, usize)>,
+    /// What the socket brought has an end, which is sealed or sent.
     has_ended: bool,
     is_done: bool,
 }
@@ -110,126 +127,196 @@ struct Down {
     is_done: bool,
 }
 
-/// Carries a connection until it has ended in both directions, or is cut.
-pub(crate) async fn run(socket: TcpStream, circuit: Circuit, counters: Arc<KeyCounters>) -> Ending {
-    let settings = SockRef::from(&socket);
-    // From here on a drop is a reset. A socket that does not take a setting is dead already, and tells so when it is read.
-    let _ = settings.set_linger(Some(Duration::ZERO));
-    let _ = settings.set_tcp_nodelay(true);
-    let _ = settings.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4));
-    let mut pump = Pump { socket, circuit, counters, up: Up::default(), down: Down::default() };
-    let ending = poll_fn(|cx| pump.poll(cx)).await;
-    pump.end(&ending).await;
-    ending
+/// Of a connection that can go on over another circuit: what the other side may lack, and what it may not know that we have.
+#[derive(Default)]
+struct Resume {
+    retained: Retained,
+    /// What the socket has taken.
+    taken: Taken,
+    /// What has come and the socket has not taken. The circuit is always listened to, because acknowledgements stand behind data in it;
+    /// the other side sends no more than [`RETAINED`] that is not acknowledged, so this has room.
+    backlog: VecDeque<u8>,
 }
 
-impl Pump {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        if !self.up.is_done
-            && let Poll::Ready(Err(ending)) = self.poll_up(cx)
-        {
-            return Poll::Ready(ending);
-        }
-        if !self.down.is_done
-            && let Poll::Ready(Err(ending)) = self.poll_down(cx)
-        {
-            return Poll::Ready(ending);
-        }
-        if self.up.is_done && self.down.is_done { Poll::Ready(Ending::Complete) } else { Poll::Pending }
+impl Carried {
+    /// A connection whose circuit is there; `can_resume`: both ends keep what it takes to go on over another one.
+    pub(crate) fn new(socket: TcpStream, counters: Arc<KeyCounters>, can_resume: bool) -> Carried {
+        let settings = SockRef::from(&socket);
+        // From here on a drop is a reset. A socket that does not take a setting is dead already, and tells so when it is read.
+        let _ = settings.set_linger(Some(Duration::ZERO));
+        let _ = settings.set_tcp_nodelay(true);
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+        let _ = settings.set_tcp_keepalive(&keepalive);
+        let (socket, resume) = (Arc::new(socket), can_resume.then(Resume::default));
+        Carried { socket, fault: None, counters, up: Up::default(), down: Down::default(), resume }
     }
 
-    fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
-        let Pump { socket, circuit, counters, up, .. } = self;
+    /// Carries until both directions have ended, or something breaks. Dropped while it waits, it has lost nothing.
+    pub(crate) async fn run(&mut self, circuit: &mut Circuit) -> Ending {
+        poll_fn(|cx| self.poll(circuit, cx)).await
+    }
+
+    /// The position before which this end has everything, where the connection can go on over another circuit.
+    pub(crate) fn taken(&self) -> Option<u64> {
+        self.resume.as_ref().map(|resume| resume.taken.position())
+    }
+
+    /// Goes on over another circuit, on which nothing was said yet; the other end has everything before `position`.
+    pub(crate) fn go_on(&mut self, position: u64) -> Result<(), Ending> {
+        let resume = self.resume.as_mut().ok_or(Ending::Broken)?;
+        resume.retained.resume_at(position).map_err(|_| Ending::Tampered)?;
+        resume.taken.handle_said();
+        self.up.sealed.take().into_iter().for_each(|(storage, ..)| storage::give_back(storage));
+        // What the socket had not taken is sent anew, the end included.
+        resume.backlog = VecDeque::new();
+        self.up.is_done = resume.retained.is_done();
+        self.down.storage.take().into_iter().for_each(storage::give_back);
+        self.down.has_ended = self.down.is_done;
+        Ok(())
+    }
+
+    fn poll(&mut self, circuit: &mut Circuit, cx: &mut Context<'_>) -> Poll<Ending> {
+        // First what comes: an acknowledgement makes room for what goes.
+        if let Poll::Ready(Err(ending)) = self.poll_down(circuit, cx) {
+            return Poll::Ready(ending);
+        }
+        if (!self.up.is_done || self.resume.is_some())
+            && let Poll::Ready(Err(ending)) = self.poll_up(circuit, cx)
+        {
+            return Poll::Ready(ending);
+        }
+        if self.up.has_ended && !self.down.is_done {
+            let fault = self.fault.get_or_insert_with(|| Box::pin(fault(Arc::clone(&self.socket))));
+            return fault.as_mut().poll(cx).map(Ending::Socket);
+        }
+        if !self.up.is_done || !self.down.is_done || self.up.sealed.is_some() {
+            return Poll::Pending;
+        }
+        // Nobody may be left to hear it, and both have all of it.
+        let _ = ready!(circuit.send.poll_finish(cx));
+        Poll::Ready(Ending::Complete)
+    }
+
+    fn poll_up(&mut self, circuit: &mut Circuit, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         loop {
-            while let Some((storage, at, end)) = &mut up.sealed {
-                let written = ready!(circuit.send.poll_write(cx, &storage[*at..*end])).map_err(|_| Ending::Broken)?;
+            while let Some((storage, at, end)) = &mut self.up.sealed {
+                let sent = circuit.send.poll_write(cx, &storage[*at..*end]);
+                let written = ready!(sent).map_err(|_| Ending::Broken)?;
                 if written == 0 {
                     return Poll::Ready(Err(Ending::Broken));
                 }
                 *at += written;
                 if at == end
-                    && let Some((storage, ..)) = up.sealed.take()
+                    && let Some((storage, ..)) = self.up.sealed.take()
                 {
                     storage::give_back(storage);
                 }
             }
-            if up.has_ended {
-                ready!(circuit.send.poll_finish(cx)).map_err(|_| Ending::Broken)?;
-                up.is_done = true;
-                return Poll::Ready(Ok(()));
-            }
-            ready!(socket.poll_read_ready(cx)).map_err(Ending::Socket)?;
-            let mut storage = storage::lend_circuit();
-            let (plain, sealed) = storage.split_at_mut(SEALED_AT);
-            let read = match socket.try_read(&mut plain[1..]) {
-                Ok(read) => read,
-                Err(error) => {
-                    storage::give_back(storage);
-                    if error.kind() == io::ErrorKind::WouldBlock {
-                        continue;
-                    }
-                    return Poll::Ready(Err(Ending::Socket(error)));
+            let sealed = match &mut self.resume {
+                None if self.up.has_ended => {
+                    self.up.is_done = true;
+                    return Poll::Ready(Ok(()));
                 }
+                None => ready!(self.seal_read(circuit, cx))?,
+                Some(_) => ready!(self.seal_retained(circuit, cx))?,
             };
-            let kind = if read == 0 { Kind::Fin } else { Kind::Data };
-            let length = circuit.session.seal(kind, &mut plain[..=read], sealed, Instant::now())?;
-            counters.bytes_in.add(read as u64);
-            up.has_ended = read == 0;
-            up.sealed = Some((storage, SEALED_AT, SEALED_AT + length));
+            self.up.sealed = sealed;
         }
     }
 
-    fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
-        let Pump { socket, circuit, counters, down, .. } = self;
+    /// Seals what the socket brings. `None`: it turned out to bring nothing yet.
+    fn seal_read(&mut self, circuit: &mut Circuit, cx: &mut Context<'_>) -> Poll<Result<Option<Sealed>, Ending>> {
+        ready!(self.socket.poll_read_ready(cx)).map_err(Ending::Socket)?;
+        let mut storage = storage::lend_circuit();
+        let (plain, sealed) = storage.split_at_mut(SEALED_AT);
+        let Some(read) = read_some(&self.socket, &mut plain[1..])? else {
+            storage::give_back(storage);
+            return Poll::Ready(Ok(None));
+        };
+        let kind = if read == 0 { Kind::Fin } else { Kind::Data };
+        let length = circuit.session.seal(kind, &mut plain[..=read], sealed, Instant::now())?;
+        self.counters.bytes_in.add(read as u64);
+        self.up.has_ended = read == 0;
+        Poll::Ready(Ok(Some((storage, SEALED_AT, SEALED_AT + length))))
+    }
+
+    /// The same of a connection that can go on: through what is retained, and with what the other side is to know that we have.
+    fn seal_retained(&mut self, circuit: &mut Circuit, cx: &mut Context<'_>) -> Poll<Result<Option<Sealed>, Ending>> {
+        let Some(resume) = &mut self.resume else { return Poll::Ready(Ok(None)) };
+        let mut storage = storage::lend_circuit();
+        let (plain, sealed) = storage.split_at_mut(SEALED_AT);
+        // Who has ended waits for the last acknowledgement alone.
+        let message = match resume.taken.poll_acknowledgement(self.down.is_done) {
+            Some(position) => {
+                plain[1..9].copy_from_slice(&position.to_be_bytes());
+                Some((Kind::Taken, 8))
+            }
+            None => resume.retained.take_next(&mut plain[1..]).map(|next| match next {
+                NextSent::Bytes(count) => (Kind::Data, count),
+                NextSent::End => (Kind::Fin, 0),
+            }),
+        };
+        if let Some((kind, count)) = message {
+            let length = circuit.session.seal(kind, &mut plain[..=count], sealed, Instant::now())?;
+            return Poll::Ready(Ok(Some((storage, SEALED_AT, SEALED_AT + length))));
+        }
+        let read = match resume.retained.room() {
+            // An acknowledgement comes from the circuit, which is listened to.
+            0 => Poll::Pending,
+            _ if resume.retained.has_ended() => Poll::Pending,
+            room => match self.socket.poll_read_ready(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Ending::Socket(error))),
+                Poll::Ready(Ok(())) => {
+                    let most = room.min(MAX_DATA);
+                    let read = read_some(&self.socket, &mut plain[1..=most]);
+                    if let Ok(Some(read)) = &read {
+                        self.counters.bytes_in.add(*read as u64);
+                        resume.retained.push(&plain[1..=*read]);
+                        if *read == 0 {
+                            resume.retained.end();
+                            self.up.has_ended = true;
+                        }
+                    }
+                    Poll::Ready(read.map(drop))
+                }
+            },
+        };
+        storage::give_back(storage);
+        read.map_ok(|()| None)
+    }
+
+    fn poll_down(&mut self, circuit: &mut Circuit, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         loop {
-            let Some(storage) = &mut down.storage else {
-                if down.has_ended {
-                    // The other direction goes on. Where the client is gone already, reading it tells.
-                    let _ = SockRef::from(&*socket).shutdown(Shutdown::Write);
-                    down.is_done = true;
-                    return Poll::Ready(Ok(()));
-                }
-                down.storage = Some(storage::lend_circuit());
-                (down.came, down.opened) = ((0, 0), (OPENED_AT, OPENED_AT));
-                continue;
-            };
-            while down.opened.0 < down.opened.1 {
-                match socket.try_write(&storage[down.opened.0..down.opened.1]) {
-                    Ok(written) => {
-                        down.opened.0 += written;
-                        counters.bytes_out.add(written as u64);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        ready!(socket.poll_write_ready(cx)).map_err(Ending::Socket)?;
-                    }
-                    Err(error) => return Poll::Ready(Err(Ending::Socket(error))),
-                }
+            if self.poll_opened(cx)?.is_pending() && self.resume.is_none() {
+                return Poll::Pending;
             }
-            if down.has_ended {
-                down.storage.take().into_iter().for_each(storage::give_back);
-                continue;
+            if self.down.is_done && self.up.is_done {
+                self.down.storage.take().into_iter().for_each(storage::give_back);
+                return Poll::Ready(Ok(()));
             }
+            let storage = self.down.storage.get_or_insert_with(|| {
+                (self.down.came, self.down.opened) = ((0, 0), (OPENED_AT, OPENED_AT));
+                storage::lend_circuit()
+            });
             let (came, opened) = storage.split_at_mut(OPENED_AT);
-            if let Some(message) = whole_message(&came[down.came.0..down.came.1])? {
-                let (kind, length) = circuit.session.open(&came[down.came.0..][LENGTH..message], opened)?;
-                down.came.0 += message;
-                match kind {
-                    Kind::Data => down.opened = (OPENED_AT + 1, OPENED_AT + 1 + length),
-                    Kind::Fin => down.has_ended = true,
-                    Kind::Reset => return Poll::Ready(Err(Ending::Remote)),
-                    Kind::Rekey => {}
-                    Kind::Opened | Kind::Failed => return Poll::Ready(Err(Ending::Tampered)),
-                }
+            let (start, end) = self.down.came;
+            if let Some(message) = whole_message(&came[start..end])? {
+                let (kind, length) = circuit.session.open(&came[start..][LENGTH..message], opened)?;
+                self.down.came.0 += message;
+                self.handle_message(kind, length)?;
                 continue;
             }
-            came.copy_within(down.came.0..down.came.1, 0);
-            down.came = (0, down.came.1 - down.came.0);
-            match circuit.recv.poll_read(cx, &mut came[down.came.1..]) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Ending::Broken)),
-                Poll::Ready(Ok(read)) => down.came.1 += read,
+            came.copy_within(start..end, 0);
+            self.down.came = (0, end - start);
+            match circuit.recv.poll_read(cx, &mut came[end - start..]) {
+                // An honest end below, before the one inside: somebody between has made it.
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Ending::Tampered)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Ending::Broken)),
+                Poll::Ready(Ok(read)) => self.down.came.1 += read,
                 Poll::Pending => {
-                    if down.came.1 == 0 {
-                        down.storage.take().into_iter().for_each(storage::give_back);
+                    if self.down.came.1 == 0 {
+                        self.down.storage.take().into_iter().for_each(storage::give_back);
                     }
                     return Poll::Pending;
                 }
@@ -237,25 +324,122 @@ impl Pump {
         }
     }
 
+    fn handle_message(&mut self, kind: Kind, length: usize) -> Result<(), Ending> {
+        let bytes = OPENED_AT + 1..OPENED_AT + 1 + length;
+        match (kind, &mut self.resume) {
+            (Kind::Data | Kind::Fin, _) if self.down.has_ended => return Err(Ending::Tampered),
+            (Kind::Data, None) => self.down.opened = (bytes.start, bytes.end),
+            (Kind::Data, Some(resume)) => {
+                let opened = self.down.storage.as_ref().and_then(|storage| storage.get(bytes));
+                resume.backlog.extend(opened.ok_or(Ending::Tampered)?);
+                if resume.backlog.len() > RETAINED {
+                    return Err(Ending::Tampered);
+                }
+            }
+            (Kind::Fin, _) => self.down.has_ended = true,
+            (Kind::Reset, _) => return Err(Ending::Remote),
+            (Kind::Rekey, _) => {}
+            (Kind::Taken, Some(_)) => self.handle_taken(bytes)?,
+            (Kind::Taken, None) | (Kind::Opened | Kind::Failed, _) => return Err(Ending::Tampered),
+        }
+        Ok(())
+    }
+
+    /// Writes what is opened; ready when all of it is written, and the end told behind it.
+    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Ending> {
+        loop {
+            let from_circuit =
+                self.down.storage.as_ref().map(|storage| &storage[self.down.opened.0..self.down.opened.1]);
+            let bytes = match &self.resume {
+                Some(resume) => resume.backlog.as_slices().0,
+                None => from_circuit.unwrap_or_default(),
+            };
+            if bytes.is_empty() {
+                break;
+            }
+            match self.socket.try_write(bytes) {
+                Ok(written) => {
+                    self.counters.bytes_out.add(written as u64);
+                    match &mut self.resume {
+                        None => self.down.opened.0 += written,
+                        Some(resume) => {
+                            resume.backlog.drain(..written);
+                            resume.taken.take(written as u64);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.socket.poll_write_ready(cx) {
+                    Poll::Ready(ready) => ready.map_err(Ending::Socket)?,
+                    Poll::Pending => return Ok(Poll::Pending),
+                },
+                Err(error) => return Err(Ending::Socket(error)),
+            }
+        }
+        if self.down.has_ended && !self.down.is_done {
+            // The other direction goes on. Where the client is gone already, reading it tells.
+            let _ = SockRef::from(&self.socket).shutdown(Shutdown::Write);
+            self.down.is_done = true;
+            if let Some(resume) = &mut self.resume {
+                resume.taken.take(1);
+                resume.backlog = VecDeque::new();
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// The other end says what it has.
+    fn handle_taken(&mut self, bytes: Range<usize>) -> Result<(), Ending> {
+        let said = self.down.storage.as_ref().and_then(|storage| storage.get(bytes)?.try_into().ok());
+        let position = u64::from_be_bytes(said.ok_or(Ending::Tampered)?);
+        let resume = self.resume.as_mut().ok_or(Ending::Tampered)?;
+        resume.retained.handle_acknowledged(position).map_err(|_| Ending::Tampered)?;
+        self.up.is_done = resume.retained.is_done();
+        Ok(())
+    }
+
     /// Says the last word to both sides.
-    async fn end(mut self, ending: &Ending) {
+    pub(crate) async fn end(mut self, ending: &Ending, circuit: &mut Circuit) {
         match ending {
             // Both directions have ended: what is still in the socket's buffer is delivered behind our back.
-            Ending::Complete => drop(SockRef::from(&self.socket).set_linger(None)),
-            Ending::Socket(_) => drop(tokio::time::timeout(LAST_WORD, self.tell_reset()).await),
-            Ending::Remote | Ending::Broken | Ending::Tampered => {}
+            Ending::Complete => drop(SockRef::from(&*self.socket).set_linger(None)),
+            Ending::Socket(_) => drop(tokio::time::timeout(LAST_WORD, self.tell_reset(circuit)).await),
+            // All has come, and all was sent: what is not known is whether the end of it was heard.
+            Ending::Broken if self.resume.is_some() && self.down.is_done && self.up.has_ended => {
+                drop(SockRef::from(&*self.socket).set_linger(None));
+            }
+            Ending::Remote | Ending::Broken | Ending::Tampered | Ending::Cut => {}
         }
         for storage in self.up.sealed.take().map(|(storage, ..)| storage).into_iter().chain(self.down.storage.take()) {
             storage::give_back(storage);
         }
     }
 
-    async fn tell_reset(&mut self) -> io::Result<()> {
+    async fn tell_reset(&mut self, circuit: &mut Circuit) -> io::Result<()> {
         if let Some((storage, at, end)) = &self.up.sealed {
-            self.circuit.send.write_all(&storage[*at..*end]).await?;
+            circuit.send.write_all(&storage[*at..*end]).await?;
         }
-        self.circuit.say(Kind::Reset, "").await?;
-        self.circuit.send.finish().await
+        circuit.say(Kind::Reset, &[]).await?;
+        circuit.send.finish().await
+    }
+}
+
+/// Waits until a socket is reset, or is dead.
+async fn fault(socket: Arc<TcpStream>) -> io::Error {
+    match socket.ready(Interest::ERROR).await {
+        Ok(_) => socket.take_error().ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()),
+        Err(error) => error,
+    }
+}
+
+/// What is sealed and not yet sent: where in its storage.
+type Sealed = (Vec<u8>, usize, usize);
+
+/// Reads what a socket has; `None` where it has nothing yet.
+fn read_some(socket: &TcpStream, buffer: &mut [u8]) -> Result<Option<usize>, Ending> {
+    match socket.try_read(buffer) {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(Ending::Socket(error)),
     }
 }
 

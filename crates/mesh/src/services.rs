@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use adit_core::Target;
 use adit_core::mesh::{Listener, RoutingKey, Services};
+use tokio::task::JoinSet;
 
 use crate::config::{EndpointConfig, Forward};
 use crate::hub::{Hub, State};
@@ -21,11 +22,6 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// What is configured now.
-    pub(crate) fn forward(&self) -> &Forward {
-        &self.forward
-    }
-
     /// From now on this is configured.
     pub(crate) fn handle_forward(&mut self, forward: Forward) {
         let keeps = |(key, target): &(RoutingKey, String)| {
@@ -83,10 +79,17 @@ pub(crate) async fn recheck(hub: &Hub) {
     loop {
         tokio::time::sleep(RECHECK).await;
         let down = hub.state().catalogue.down.clone();
+        // All at once: those that do not answer must not keep one waiting that is back.
+        let mut asked = JoinSet::new();
         for (key, shown) in down {
             let endpoint = hub.state().catalogue.targets(&key).into_iter().find(|target| target.to_string() == shown);
             let Some(target) = endpoint else { continue };
-            let takes_it = crate::circuit::connect_to(&target).await.is_ok();
+            asked.spawn(async move {
+                let takes_it = crate::circuit::connect_to(&target).await.is_ok();
+                (key, target, takes_it)
+            });
+        }
+        while let Some(Ok((key, target, takes_it))) = asked.join_next().await {
             hub.change(|state| {
                 if state.catalogue.handle_dialled(&key, &target, takes_it) {
                     tracing::info!(%key, %target, "the target takes connections again");

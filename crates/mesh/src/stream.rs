@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use quinn::VarInt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf};
 
 /// An aborted stream's error (RFC 9000 §19.4): why is told inside, if at all.
 const ABORTED: VarInt = VarInt::from_u32(1);
@@ -27,6 +27,7 @@ enum SendHalf {
 pub(crate) enum Receiver {
     Quic(quinn::RecvStream),
     Other(Box<dyn AsyncRead + Send + Unpin>),
+    Here(ReadHalf<DuplexStream>),
 }
 
 /// Both halves of a QUIC stream.
@@ -34,10 +35,16 @@ pub(crate) fn quic((send, recv): (quinn::SendStream, quinn::RecvStream)) -> (Sen
     (Sender { half: SendHalf::Quic(send), is_finished: false }, Receiver::Quic(recv))
 }
 
-/// Both halves of another stream, which aborts when both are dropped.
+/// Both halves of another stream, which aborts when both are dropped, and tells an end from an abort when it is read.
 pub(crate) fn other(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> (Sender, Receiver) {
     let (recv, send) = tokio::io::split(stream);
     (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false }, Receiver::Other(Box::new(recv)))
+}
+
+/// Both halves of a stream within this process.
+pub(crate) fn here(stream: DuplexStream) -> (Sender, Receiver) {
+    let (recv, send) = tokio::io::split(stream);
+    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false }, Receiver::Here(recv))
 }
 
 impl Sender {
@@ -84,6 +91,12 @@ impl Sender {
     }
 }
 
+fn poll_half(half: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(half.poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}
+
 impl Drop for Sender {
     fn drop(&mut self) {
         if let SendHalf::Quic(stream) = &mut self.half
@@ -100,11 +113,12 @@ impl Receiver {
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
             Receiver::Quic(stream) => stream.poll_read(cx, buffer).map_err(io::Error::from),
-            Receiver::Other(stream) => {
-                let mut buffer = ReadBuf::new(buffer);
-                ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-                Poll::Ready(Ok(buffer.filled().len()))
-            }
+            Receiver::Other(stream) => poll_half(Pin::new(stream), cx, buffer),
+            Receiver::Here(stream) => match ready!(poll_half(Pin::new(stream), cx, buffer))? {
+                // It does not tell, and nobody needs it: a circuit's end is told inside.
+                0 if !buffer.is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                read => Poll::Ready(Ok(read)),
+            },
         }
     }
 

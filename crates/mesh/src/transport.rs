@@ -45,6 +45,14 @@ impl Transport {
         }
     }
 
+    /// The other side is a member. Until then it has one stream and little room, so that strangers cannot fill our memory.
+    pub(crate) fn trust(&self) {
+        match self {
+            Transport::Quic(connection) => quic::trust(connection),
+            Transport::Tcp(mux) => mux.trust(),
+        }
+    }
+
     /// Waits for a stream that the other side opens.
     pub(crate) async fn accept(&self) -> io::Result<(Sender, Receiver)> {
         match self {

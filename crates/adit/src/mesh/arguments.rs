@@ -54,6 +54,7 @@ In the configuration file:
     listen: 0.0.0.0:4433          # for other agents, over UDP and TCP; without it this one dials only
     peers: [hq.example.org:4433]  # beside those of the token
     http: 127.0.0.1:8080          # the dashboard; `off` for none
+    resume: true                  # connections survive the death of an agent on their way; at both ends
     data: /var/lib/adit-mesh
     log: info
 

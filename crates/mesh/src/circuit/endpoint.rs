@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{Answer, CircuitRefused, Member, Open, Purpose, Request, Shown};
+use adit_core::mesh::{AgentId, Answer, CircuitRefused, Member, Open, Purpose, Request, ResumeId, Shown};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::refuse;
 use crate::enrolment::unix_time;
-use crate::hub::{CircuitPlace, Hub};
+use crate::hub::{CircuitPlace, Hub, NextCircuit};
 use crate::noise::{Kind, Responder, Session};
-use crate::pump::{self, Circuit, Ending};
+use crate::pump::{Carried, Circuit, Ending, RESUME_TIME};
 use crate::stream::{Receiver, Sender};
 
 /// A target that says nothing for so long is taken for one that is not there: another endpoint may have one, and all tries of a
@@ -29,13 +30,31 @@ pub(crate) async fn serve(hub: &Arc<Hub>, open: Open, mut send: Sender, recv: Re
         }
     };
     let Some(place) = hub.take_place(listener.id(), false) else { return };
+    // Since it was looked at, it may have been revoked; whoever is from now on loses this place.
+    if hub.state().node.membership().revocations().contain(listener.invitation()) {
+        return;
+    }
     if send.write_all(&Answer::Accepted(answer).encode()).await.is_err() {
         return;
     }
     let circuit = Circuit { send, recv, session };
     match purpose {
-        Purpose::Connect => connect(hub, &open, &listener, circuit, place).await,
+        Purpose::Connect => connect(hub, &open, &listener, circuit, place, None).await,
+        Purpose::Begin(connection) => connect(hub, &open, &listener, circuit, place, Some(connection)).await,
+        Purpose::Resume { connection, taken } => go_on(hub, (listener.id(), connection), circuit, taken).await,
         Purpose::Probe => probe(hub, &open, circuit).await,
+    }
+}
+
+/// Hands a circuit to the connection that it is for.
+async fn go_on(hub: &Hub, connection: (AgentId, ResumeId), mut circuit: Circuit, taken: u64) {
+    let waiting = hub.state().resumable.get(&connection).cloned();
+    // One that waits already is as good.
+    if let Some(waiting) = waiting {
+        return drop(waiting.try_send((circuit, taken)));
+    }
+    if circuit.say(Kind::Failed, b"there is no such connection here any more").await.is_ok() {
+        let _ = circuit.send.finish().await;
     }
 }
 
@@ -49,9 +68,6 @@ fn admit(hub: &Hub, open: &Open) -> Result<(Member, Purpose, Session, Vec<u8>), 
         .map_err(|_| CircuitRefused::BadHandshake)?;
     let request = Request::decode(&responder.request).map_err(|_| CircuitRefused::BadHandshake)?;
     let mark = open.handshake.first_chunk().ok_or(CircuitRefused::BadHandshake)?;
-    if !hub.is_new(*mark, request.made_at) {
-        return Err(CircuitRefused::Replayed);
-    }
     let listener = {
         let state = hub.state();
         let judged =
@@ -65,32 +81,46 @@ fn admit(hub: &Hub, open: &Open) -> Result<(Member, Purpose, Session, Vec<u8>), 
     if !listener.rights().may_listen(&open.key) || !hub.me.rights().may_publish(&open.key) {
         return Err(CircuitRefused::NoRight);
     }
+    // Last, so that nobody who may not ask can fill the memory that this takes.
+    if !hub.is_new(listener.id(), *mark, request.made_at) {
+        return Err(CircuitRefused::Replayed);
+    }
     let (session, answer) = responder.finish(Instant::now()).map_err(|_| CircuitRefused::BadHandshake)?;
     Ok((listener, request.purpose, session, answer))
 }
 
-async fn connect(hub: &Arc<Hub>, open: &Open, listener: &Member, mut circuit: Circuit, place: CircuitPlace) {
+async fn connect(
+    hub: &Arc<Hub>,
+    open: &Open,
+    listener: &Member,
+    mut circuit: Circuit,
+    place: CircuitPlace,
+    resume: Option<ResumeId>,
+) {
     let counters = hub.counters.of(&open.key);
     let socket = match dial(hub, open).await {
         Ok(socket) => socket,
         Err(why) => {
             counters.fail(&why);
             tracing::info!(key = %open.key, from = %listener.name(), %why, "the target takes no connection");
-            if circuit.say(Kind::Failed, &why).await.is_ok() {
+            if circuit.say(Kind::Failed, why.as_bytes()).await.is_ok() {
                 let _ = circuit.send.finish().await;
             }
             return;
         }
     };
-    if circuit.say(Kind::Opened, "").await.is_err() {
+    let mut kept = resume.filter(|_| hub.keeps_connections).map(|id| Kept::new(hub, (listener.id(), id)));
+    let mut carried = Carried::new(socket, Arc::clone(&counters), kept.is_some());
+    if say_opened(&mut circuit, carried.taken()).await.is_err() {
         return;
     }
     counters.opened.add(1);
     counters.active.add(1);
     let ending = tokio::select! {
-        ending = pump::run(socket, circuit, Arc::clone(&counters)) => ending,
-        () = place.cut.cancelled() => Ending::Broken,
+        ending = carry(&mut carried, &mut circuit, kept.as_mut()) => ending,
+        () = place.cut.cancelled() => Ending::Cut,
     };
+    carried.end(&ending, &mut circuit).await;
     counters.active.subtract(1);
     if matches!(ending, Ending::Tampered) {
         hub.counters.tampered.add(1);
@@ -98,11 +128,61 @@ async fn connect(hub: &Arc<Hub>, open: &Open, listener: &Member, mut circuit: Ci
     tracing::debug!(key = %open.key, from = %listener.name(), %ending, "connection ended");
 }
 
+/// A connection that can go on, known to the hub for as long as this lives.
+struct Kept<'a> {
+    hub: &'a Hub,
+    name: (AgentId, ResumeId),
+    circuits: mpsc::Receiver<NextCircuit>,
+}
+
+impl<'a> Kept<'a> {
+    fn new(hub: &'a Hub, name: (AgentId, ResumeId)) -> Kept<'a> {
+        let (sender, circuits) = mpsc::channel(1);
+        hub.state().resumable.insert(name, sender);
+        Kept { hub, name, circuits }
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.hub.state().resumable.remove(&self.name);
+    }
+}
+
+/// The target has the connection; of one that can go on, how much of it we have.
+async fn say_opened(circuit: &mut Circuit, taken: Option<u64>) -> std::io::Result<()> {
+    let taken = taken.map(u64::to_be_bytes);
+    circuit.say(Kind::Opened, taken.as_ref().map_or(&[], |taken| &taken[..])).await
+}
+
+/// Carries a connection over its circuit, and over the next one that its listener's agent sends: also before this end has noticed that
+/// its own broke.
+async fn carry(carried: &mut Carried, circuit: &mut Circuit, kept: Option<&mut Kept<'_>>) -> Ending {
+    let Some(kept) = kept else { return carried.run(circuit).await };
+    loop {
+        let next = tokio::select! {
+            ending = carried.run(circuit) => match ending {
+                Ending::Broken => tokio::time::timeout(RESUME_TIME, kept.circuits.recv()).await.ok().flatten(),
+                ending => return ending,
+            },
+            next = kept.circuits.recv() => next,
+        };
+        let Some((next, position)) = next else { return Ending::Broken };
+        *circuit = next;
+        if let Err(ending) = carried.go_on(position) {
+            return ending;
+        }
+        if say_opened(circuit, carried.taken()).await.is_err() {
+            tracing::debug!("the next circuit of a connection broke as well");
+        }
+    }
+}
+
 /// Says whether the target takes a connection, and ends it.
 async fn probe(hub: &Arc<Hub>, open: &Open, mut circuit: Circuit) {
     let said = match dial(hub, open).await {
-        Ok(_) => circuit.say(Kind::Opened, "").await,
-        Err(why) => circuit.say(Kind::Failed, &why).await,
+        Ok(_) => circuit.say(Kind::Opened, &[]).await,
+        Err(why) => circuit.say(Kind::Failed, why.as_bytes()).await,
     };
     if said.is_ok() {
         let _ = circuit.send.finish().await;

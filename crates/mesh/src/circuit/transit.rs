@@ -34,8 +34,8 @@ pub(super) async fn serve(hub: &Arc<Hub>, mut open: Open, send: Sender, recv: Re
     }
     hub.counters.transits.add(1);
     let _counted = Counted(&hub.counters.transits);
-    let mut there = Way { from: recv, to: on, held: None, is_done: false };
-    let mut and_back = Way { from: back, to: send, held: None, is_done: false };
+    let mut there = Way { from: recv, to: on, held: None, has_ended: false, is_done: false };
+    let mut and_back = Way { from: back, to: send, held: None, has_ended: false, is_done: false };
     let bytes = &hub.counters.transit_bytes;
     // What is left when one way breaks is dropped, which both neighbours see as an abort.
     let carried = poll_fn(|cx| {
@@ -70,6 +70,7 @@ struct Way {
     to: Sender,
     /// Read and not yet written: where in its storage. It is lent while bytes flow.
     held: Option<(Vec<u8>, usize, usize)>,
+    has_ended: bool,
     is_done: bool,
 }
 
@@ -87,6 +88,12 @@ impl Way {
                 bytes.add(written as u64);
                 continue;
             }
+            if self.has_ended {
+                // Whoever has had all of it may be gone already; what is still to come the other way is not lost for that.
+                let _ = ready!(self.to.poll_finish(cx));
+                self.is_done = true;
+                continue;
+            }
             let (mut storage, ..) = self.held.take().unwrap_or_else(|| (storage::lend_circuit(), 0, 0));
             match self.from.poll_read(cx, &mut storage) {
                 Poll::Pending => {
@@ -95,8 +102,7 @@ impl Way {
                 }
                 Poll::Ready(Ok(0)) => {
                     storage::give_back(storage);
-                    self.is_done = true;
-                    ready!(self.to.poll_finish(cx)).map_err(|_| Aborted)?;
+                    self.has_ended = true;
                 }
                 Poll::Ready(Ok(read)) => self.held = Some((storage, 0, read)),
                 Poll::Ready(Err(_)) => {

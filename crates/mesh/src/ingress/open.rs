@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use adit_core::Printable;
 use adit_core::mesh::{
-    AgentId, Answer, CircuitId, CircuitRefused, Failed, Open, Plan, Purpose, Request, RoutingKey, TRY_TIME, Tries,
+    AgentId, Answer, CircuitId, CircuitRefused, Failed, Open, Plan, Purpose, Request, ResumeId, RoutingKey, TRY_TIME,
+    Tries,
 };
 
 use crate::circuit;
@@ -12,7 +14,7 @@ use crate::enrolment::unix_millis;
 use crate::hub::{CircuitPlace, Hub};
 use crate::keys::random;
 use crate::noise::{Initiator, Kind};
-use crate::pump::Circuit;
+use crate::pump::{Circuit, RESUME_TIME};
 use crate::stream::{self, Receiver, Sender};
 
 /// The longest [`Answer`], in bytes.
@@ -26,23 +28,51 @@ pub(crate) struct Opened {
     pub(crate) exit: AgentId,
     pub(crate) path: Vec<AgentId>,
     pub(crate) place: CircuitPlace,
+    /// Where the endpoint's agent keeps what it takes to go on over another circuit: the position before which it has everything.
+    pub(crate) taken: Option<u64>,
 }
 
-/// A circuit for a client's connection.
-pub(crate) async fn connect(hub: &Arc<Hub>, key: &RoutingKey) -> Result<Opened, String> {
-    opened(hub, key, Purpose::Connect).await
+/// A circuit for a client's connection, which may go on over another one where the endpoint's agent can do so as well.
+pub(crate) async fn connect(hub: &Arc<Hub>, key: &RoutingKey, resume: Option<ResumeId>) -> Result<Opened, String> {
+    let now = Instant::now();
+    opened(hub, key, resume.map_or(Purpose::Connect, Purpose::Begin), Tries::new(now), now).await
+}
+
+/// Another circuit for a connection whose own broke: its endpoint's agent is asked again and again until it answers, or time is over.
+pub(crate) async fn go_on(
+    hub: &Arc<Hub>,
+    key: &RoutingKey,
+    exit: AgentId,
+    connection: ResumeId,
+    taken: u64,
+) -> Result<Opened, String> {
+    /// Ways come back with the records of agents that notice the same.
+    const PAUSE: Duration = Duration::from_millis(200);
+    let until = Instant::now() + RESUME_TIME;
+    loop {
+        let now = Instant::now();
+        match opened(hub, key, Purpose::Resume { connection, taken }, Tries::to(exit, now), now).await {
+            Err(why) if now < until => tracing::debug!(%key, %why, "a connection does not go on yet"),
+            outcome => return outcome,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Sees whether a connection for a key would find its target, on which way, and how long that takes.
 pub(crate) async fn probe(hub: &Arc<Hub>, key: &RoutingKey) -> Result<(Vec<AgentId>, Duration), String> {
     let started = Instant::now();
-    let opened = opened(hub, key, Purpose::Probe).await?;
+    let opened = opened(hub, key, Purpose::Probe, Tries::new(started), started).await?;
     Ok((opened.path, started.elapsed()))
 }
 
-async fn opened(hub: &Arc<Hub>, key: &RoutingKey, purpose: Purpose) -> Result<Opened, String> {
-    let started = Instant::now();
-    let mut tries = Tries::new(started);
+async fn opened(
+    hub: &Arc<Hub>,
+    key: &RoutingKey,
+    purpose: Purpose,
+    mut tries: Tries,
+    started: Instant,
+) -> Result<Opened, String> {
     let mut failures: Vec<String> = Vec::new();
     loop {
         let plan = match hub.next_try(key, &mut tries) {
@@ -76,11 +106,7 @@ async fn once(hub: &Arc<Hub>, key: &RoutingKey, plan: &Plan, purpose: Purpose) -
     let begun = Initiator::start(&hub.keys.session, &plan.session_key, &prologue, &request.encode());
     let (initiator, handshake) = begun.map_err(|error| silent(&error))?;
     open.handshake = handshake;
-    let asked = tokio::time::timeout(plan.patience, ask(hub, plan, open)).await;
-    let (send, recv, answer) = match asked {
-        Ok(asked) => asked.map_err(|error| silent(&error))?,
-        Err(_) => return Err(silent(&format!("no answer within {} ms", plan.patience.as_millis()))),
-    };
+    let (send, recv, answer) = patiently(hub, plan, ask(hub, plan, open)).await.map_err(|error| silent(&error))?;
     let handshake = match answer {
         Answer::Accepted(handshake) => handshake,
         Answer::Refused { by, why } => {
@@ -100,8 +126,14 @@ async fn once(hub: &Arc<Hub>, key: &RoutingKey, plan: &Plan, purpose: Purpose) -
     hub.handle_answered(plan);
     let mut circuit = Circuit { send, recv, session };
     match circuit.hear().await {
-        Ok((Kind::Opened, _)) => Ok(Opened { circuit, exit: plan.exit, path: plan.path.clone(), place }),
-        Ok((Kind::Failed, why)) => Err((Failed::Target, format!("{}: {why}", name(hub, plan.exit)))),
+        Ok((Kind::Opened, said)) => {
+            let taken = said.try_into().ok().map(u64::from_be_bytes);
+            Ok(Opened { circuit, exit: plan.exit, path: plan.path.clone(), place, taken })
+        }
+        Ok((Kind::Failed, why)) => {
+            let why = String::from_utf8_lossy(&why);
+            Err((Failed::Target, format!("{}: {}", name(hub, plan.exit), Printable::from(&*why))))
+        }
         Ok(_) => Err(silent(&"the endpoint's agent does not speak the mesh's protocol")),
         Err(ending) => {
             if matches!(ending, crate::pump::Ending::Tampered) {
@@ -116,6 +148,21 @@ async fn once(hub: &Arc<Hub>, key: &RoutingKey, plan: &Plan, purpose: Purpose) -
 fn name(hub: &Hub, agent: AgentId) -> String {
     let state = hub.state();
     state.node.membership().get(agent).map_or_else(|| agent.to_string(), |member| member.name().to_string())
+}
+
+/// Waits as long as the way is worth it: one on which others were answered meanwhile is busy, not dead.
+async fn patiently<T>(hub: &Hub, plan: &Plan, asked: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
+    tokio::pin!(asked);
+    loop {
+        let since = Instant::now();
+        if let Ok(answered) = tokio::time::timeout(plan.patience, &mut asked).await {
+            return answered;
+        }
+        if !hub.was_answered_since(plan, since) {
+            let silence = format!("no answer within {} ms", plan.patience.as_millis());
+            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, silence));
+        }
+    }
 }
 
 async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> std::io::Result<(Sender, Receiver, Answer)> {
@@ -140,7 +187,7 @@ async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> std::io::Result<(Sender
 /// A circuit from this agent to itself takes the same way as all others, but for the links.
 fn within(hub: &Arc<Hub>, open: Open) -> (Sender, Receiver) {
     let (ours, theirs) = tokio::io::duplex(HERE);
-    let ((send, recv), hub) = (stream::other(theirs), Arc::clone(hub));
+    let ((send, recv), hub) = (stream::here(theirs), Arc::clone(hub));
     hub.tasks.clone().spawn(async move { circuit::end_here(&hub, open, send, recv).await });
-    stream::other(ours)
+    stream::here(ours)
 }

@@ -21,6 +21,8 @@ use crate::tls;
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// Bytes of all streams that one link may have sent and not yet seen acknowledged.
 const SEND_WINDOW: u64 = 32 * 1024 * 1024;
+/// Bytes that somebody may send who is not known to be a member yet: more than the first messages have.
+const STRANGERS_WINDOW: u32 = 128 * 1024;
 /// The largest datagram that is looked for; each network says itself how large one may be (RFC 8899).
 const LARGEST_MTU: u16 = 16_384;
 /// What the kernel may hold of datagrams that come in while we are busy; it gives less where it allows no more.
@@ -75,16 +77,22 @@ fn transport() -> TransportConfig {
     let mut config = TransportConfig::default();
     config.keep_alive_interval(Some(KEEPALIVE));
     config.max_idle_timeout(IdleTimeout::try_from(SILENCE).ok());
-    config.max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS));
+    config.max_concurrent_bidi_streams(VarInt::from_u32(1));
     config.max_concurrent_uni_streams(VarInt::from_u32(0));
     config.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
-    // No bound over all streams: one that is not read must not hold up the others.
-    config.receive_window(VarInt::MAX);
+    config.receive_window(VarInt::from_u32(STRANGERS_WINDOW));
     config.send_window(SEND_WINDOW);
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(LARGEST_MTU);
     config.mtu_discovery_config(Some(mtu));
     config
+}
+
+/// From now on the other side may open as many streams as there are, and one that is not read must not hold up the others: there is no
+/// bound over all of them.
+pub(super) fn trust(connection: &Connection) {
+    connection.set_receive_window(VarInt::MAX);
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(MAX_STREAMS));
 }
 
 pub(super) fn peer_key(connection: &Connection) -> Option<PublicKey> {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::net::{
     PATIENCE, Service, TestMesh, Wanted, ask, connect, echo, endpoint, exchange, exchange_over, listener, named, pair,
-    pattern, ping, played, reset, until, until_reset, until_up, within,
+    pattern, ping, played, reset, until, until_refused, until_reset, until_up, within,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -191,7 +191,7 @@ async fn a_limit_is_exact_however_many_come_at_once() {
 }
 
 /// So many clients at once; those that are served.
-async fn rush(mesh: &Mesh, count: usize) -> Vec<TcpStream> {
+pub(crate) async fn rush(mesh: &Mesh, count: usize) -> Vec<TcpStream> {
     let address = mesh.listeners()[0].1;
     let mut clients = JoinSet::new();
     for _ in 0..count {
@@ -209,14 +209,28 @@ async fn rush(mesh: &Mesh, count: usize) -> Vec<TcpStream> {
     clients.join_all().await.into_iter().flatten().collect()
 }
 
+/// The memory of this process, in bytes.
+fn resident() -> usize {
+    const PAGE: usize = 4096;
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * PAGE
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_idle_connections_are_all_there_later() {
     let echo = echo().await;
     let mut mesh = TestMesh::new();
     let agents = mesh.line(&["a", "b", "c"], echo.address).await;
     until_up(&agents[0], "web").await;
+    // What is made once is there before.
+    drop(rush(&agents[0], 100).await);
+    until(&agents[0], "none", |shown| shown.agent.connections == 0).await;
+    let before = resident();
     let mut clients = rush(&agents[0], 1000).await;
     assert_eq!(clients.len(), 1000);
+    // 32 KiB at the listener, 16 at the transit and at the endpoint, and what this story has of its own.
+    let each = resident().saturating_sub(before) / clients.len();
+    assert!(each < (32 + 16 + 16 + 8) * 1024, "{each} bytes for a connection");
     until(&agents[1], "all of them", |shown| shown.stats.transits == 1000).await;
     for client in &mut clients {
         ping(client).await;
@@ -246,7 +260,7 @@ async fn a_key_may_have_several_listeners_and_endpoints() {
         let mut said = std::collections::BTreeSet::new();
         within(PATIENCE, "both endpoints", async {
             while said.len() < 2 {
-                said.insert(ask(mesh).await.unwrap());
+                said.insert(ask(mesh).await);
             }
         })
         .await;
@@ -257,8 +271,8 @@ async fn a_key_may_have_several_listeners_and_endpoints() {
 async fn a_connection_for_a_key_that_nobody_publishes_is_reset_with_a_reason() {
     let mut mesh = TestMesh::new();
     let hub = mesh.agent(Wanted::new("hub", &[], &listener("nowhere"))).await;
-    let other = mesh.agent(Wanted::new("other", &[hub.address().unwrap()], &endpoint("unheard", hub.address().unwrap())));
-    let other = other.await;
+    let (peers, publishes) = ([hub.address().unwrap()], endpoint("unheard", hub.address().unwrap()));
+    let other = mesh.agent(Wanted::new("other", &peers, &publishes)).await;
     for mesh in [&hub, &other] {
         let shown = until(mesh, "both halves", |shown| shown.forward_routes.len() == 2).await;
         let states: Vec<_> =
@@ -266,7 +280,7 @@ async fn a_connection_for_a_key_that_nobody_publishes_is_reset_with_a_reason() {
         let wanted = [("nowhere", ForwardState::NoEndpoint, None), ("unheard", ForwardState::NoListener, None)];
         assert_eq!(states, wanted);
     }
-    until_reset(&mut connect(&hub).await).await;
+    until_refused(&hub).await;
     let stats = hub.stats().keys[0].clone();
     assert_eq!((stats.failed, stats.active), (1, 0));
     assert_eq!(stats.last_failure.as_deref(), Some("no agent has an endpoint for this key"));

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::forwarding::a_stalled_client_delays_nobody;
 use crate::net::{
-    PATIENCE, TestMesh, Wanted, connect, echo, endpoint, every_right, exchange, free_address, listener, pattern, pair, ping,
-    played, reset, restart, until, until_reset, until_up, within,
+    PATIENCE, TestMesh, Wanted, connect, echo, endpoint, every_right, exchange, free_address, listener, pair, pattern,
+    ping, played, reset, restart, until, until_reset, until_up, within,
 };
 use crate::wire::Wire;
 
@@ -31,8 +31,9 @@ async fn both_dial(target: std::net::SocketAddr) {
     }
     let (listens, publishes) = (listener("web"), endpoint("web", target));
     let (folder_a, folder_b) = (mesh.folder_of("a"), mesh.folder_of("b"));
-    let a = restart(&folder_a, first, &[second], &listens);
-    let b = restart(&folder_b, second, &[first], &publishes);
+    let (peers_a, peers_b) = ([second], [first]);
+    let a = restart(&folder_a, first, &peers_a, &listens);
+    let b = restart(&folder_b, second, &peers_b, &publishes);
     let (a, b) = tokio::join!(a, b);
     for mesh in [&a, &b] {
         let is_settled = |shown: &adit_mesh::view::Dashboard| match &shown.peers[..] {

@@ -272,7 +272,7 @@ pub(crate) async fn pair(mesh: &Mesh, connections: &mut mpsc::UnboundedReceiver<
 
 /// Sends a text, ends, and reads all that comes back.
 pub(crate) async fn exchange(mesh: &Mesh, text: &[u8]) -> io::Result<Vec<u8>> {
-    exchange_over(connect(mesh).await, text).await
+    exchange_over(TcpStream::connect(mesh.listeners()[0].1).await?, text).await
 }
 
 /// [`exchange`], over a connection that is there.
@@ -289,16 +289,21 @@ pub(crate) async fn exchange_over(mut client: TcpStream, text: &[u8]) -> io::Res
 }
 
 /// What the service behind an agent's first listener says.
-pub(crate) async fn ask(mesh: &Mesh) -> io::Result<String> {
+pub(crate) async fn ask(mesh: &Mesh) -> String {
+    said(mesh).await.unwrap()
+}
+
+async fn said(mesh: &Mesh) -> io::Result<String> {
+    let mut client = TcpStream::connect(mesh.listeners()[0].1).await?;
     let mut said = String::new();
-    within(PATIENCE, "answer", connect(mesh).await.read_to_string(&mut said)).await?;
+    within(PATIENCE, "answer", client.read_to_string(&mut said)).await?;
     Ok(said)
 }
 
 /// Asks until the answer is the wanted one, and says how long that took.
 pub(crate) async fn until_answers(mesh: &Mesh, wanted: &str) -> Duration {
     let started = Instant::now();
-    let asks = async { while ask(mesh).await.ok().as_deref() != Some(wanted) {} };
+    let asks = async { while said(mesh).await.ok().as_deref() != Some(wanted) {} };
     within(PATIENCE, wanted, asks).await;
     started.elapsed()
 }
@@ -315,6 +320,14 @@ pub(crate) async fn until_reset(socket: &mut TcpStream) -> Vec<u8> {
     let kind = ended.map_err(|error| error.kind());
     assert_eq!(kind, Err(io::ErrorKind::ConnectionReset), "after {} bytes", before.len());
     before
+}
+
+/// A new connection is reset, also where that happens before it is of use.
+pub(crate) async fn until_refused(mesh: &Mesh) {
+    match TcpStream::connect(mesh.listeners()[0].1).await {
+        Ok(mut client) => drop(until_reset(&mut client).await),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+    }
 }
 
 /// Sends a word and waits for its echo.

@@ -2,6 +2,7 @@
 //! nothing, and it can let TCP alone through.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -56,15 +57,18 @@ async fn datagrams(front: Arc<UdpSocket>, agent: SocketAddr, frozen: watch::Rece
     let mut datagram = vec![0; 65_536];
     loop {
         let Ok((length, from)) = front.recv_from(&mut datagram).await else { continue };
-        if !clients.contains_key(&from) {
-            let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-            back.connect(agent).await.unwrap();
-            let answers = answers(Arc::clone(&back), Arc::clone(&front), from, frozen.clone());
-            clients.insert(from, (back, AbortOnDropHandle::new(tokio::spawn(answers))));
-        }
+        let back = match clients.entry(from) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                back.connect(agent).await.unwrap();
+                let answers = answers(Arc::clone(&back), Arc::clone(&front), from, frozen.clone());
+                new.insert((back, AbortOnDropHandle::new(tokio::spawn(answers))))
+            }
+        };
         if !*frozen.borrow() {
             // Nobody is there any more, perhaps: a wire does not care.
-            let _ = clients[&from].0.send(&datagram[..length]).await;
+            let _ = back.0.send(&datagram[..length]).await;
         }
     }
 }
