@@ -54,7 +54,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-web/dist/index.html: web/node_modules/.package-lock.json $(PAGE_SOURCES) crates/api/openapi.json crates/api/agent-openapi.json
+web/dist/index.html: web/node_modules/.package-lock.json $(PAGE_SOURCES) crates/api/openapi.json crates/api/agent-openapi.json crates/api/mesh-openapi.json
 	cd web && npm run --silent build -- --logLevel warn
 
 check-page: page

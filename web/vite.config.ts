@@ -33,10 +33,10 @@ function precompress(): Plugin {
   };
 }
 
-/** The paths of the local agent, which have no prefix. */
-const AGENT_PATHS = '^/(tunnels|profiles|jump-hosts|sessions|hosts|settings|secrets|import|events|health|page)\\b';
+/** The paths of the local agent, which have no prefix, and those of a mesh agent. */
+const AGENT_PATHS = '^/(tunnels|profiles|jump-hosts|sessions|hosts|settings|secrets|import|events|health|page|api)\\b';
 
-/** `ADIT_AGENT=http://127.0.0.1:7070 npm run dev` works on the agent's pages with that agent. */
+/** `ADIT_AGENT=http://127.0.0.1:7070 npm run dev` works on the pages of that agent, or mesh agent. */
 function runningAgent(target: string): Plugin {
   return {
     name: 'running-agent',

@@ -2,7 +2,7 @@
 
 import { Server } from './client';
 
-const AREAS = ['jumphost', 'agent'] as const;
+const AREAS = ['jumphost', 'agent', 'mesh'] as const;
 
 export type Area = (typeof AREAS)[number];
 
