@@ -1,5 +1,5 @@
 //! End to end: the real `adit` and the clients people really use, one module per subject of `spec/jumphost.md`, of `spec/agent.md` (those that
-//! begin with `agent`) and of `spec/service.md` (`service…`, `mcp`, `packaging`, `wheel`).
+//! begin with `agent`), of `spec/service.md` (`service…`, `mcp`, `packaging`, `wheel`) and of `spec/mesh.md` (`mesh…`).
 //!
 //! A story names the promise it proves by its line there. Each starts a jump host of its own on addresses of its own,
 //! so all of them may run at once; the stories about time on the network run in network namespaces, those about services on
@@ -27,6 +27,10 @@ mod keys;
 mod limits;
 mod lost_sessions;
 mod mcp;
+mod mesh;
+mod mesh_failures;
+mod mesh_members;
+mod mesh_scale;
 mod multiplexing;
 mod openssh_10;
 mod operations;

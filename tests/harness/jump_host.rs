@@ -400,7 +400,7 @@ fn rows(value: Value) -> Vec<Value> {
 }
 
 /// An address of 127.0.0.0/8 made of our process id and a counter: distinct among all tests that run now.
-fn own_loopback_address() -> Ipv4Addr {
+pub(crate) fn own_loopback_address() -> Ipv4Addr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
     let count = COUNT.fetch_add(1, Ordering::SeqCst) % 64;

@@ -122,6 +122,19 @@ impl Netns {
         self.nft("delete table inet silence");
     }
 
+    /// Loses so many of a hundred UDP datagrams that come in from now on, by chance and in place of what it lost before; loopback is
+    /// no exception. All hundred are a network that lets no UDP through.
+    pub fn lose_udp(&self, percent: u8) {
+        // Below a hundred is what nft has for a number drawn of a hundred.
+        let drawn = if percent < 100 { format!("numgen random mod 100 < {percent}") } else { String::new() };
+        let rules = format!(
+            "add table inet loss; delete table inet loss; add table inet loss; \
+            add chain inet loss in {{ type filter hook input priority 0; }}; \
+            add rule inet loss in meta l4proto udp {drawn} drop"
+        );
+        self.nft(&rules);
+    }
+
     /// Whoever runs inside, as process ids of this machine.
     pub(crate) fn pids(&self) -> Vec<String> {
         pids(&self.name)

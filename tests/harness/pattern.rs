@@ -140,17 +140,24 @@ pub fn receive_pattern(stream: &TcpStream, seed: u64) -> io::Result<u64> {
 }
 
 /// Visits a [`PatternService`](crate::PatternService) and moves `total` bytes both ways at once, every byte compared.
+pub fn exchange(address: SocketAddr, seed: u64, total: u64) {
+    try_exchange(address, seed, total).unwrap_or_else(|error| panic!("the stream of seed {seed} was cut: {error}"));
+}
+
+/// The same where the way may break: that is an error, and a wrong or a missing byte still fails the test.
 ///
 /// Both directions run together on purpose: two peers that write before they read can block each other for ever.
-pub fn exchange(address: SocketAddr, seed: u64, total: u64) {
-    let stream = TcpStream::connect(address).expect("the forwarded port answers");
-    (&stream).write_all(&seed.to_be_bytes()).unwrap();
-    (&stream).write_all(&total.to_be_bytes()).unwrap();
+pub fn try_exchange(address: SocketAddr, seed: u64, total: u64) -> io::Result<()> {
+    let stream = TcpStream::connect(address)?;
+    (&stream).write_all(&seed.to_be_bytes())?;
+    (&stream).write_all(&total.to_be_bytes())?;
     thread::scope(|scope| {
         let sender = scope.spawn(|| send_pattern(&stream, seed, total));
-        assert_eq!(receive_pattern(&stream, !seed).expect("the way to the visitor"), total, "bytes to the visitor");
-        sender.join().unwrap().expect("the way to the service");
-    });
+        let received = receive_pattern(&stream, !seed);
+        let sent = sender.join().expect("the sender does not panic");
+        assert_eq!(received?, total, "bytes to the visitor of seed {seed}, who saw an honest end");
+        sent
+    })
 }
 
 /// How much a bulk test moves each way: `whole` where `ADIT_E2E_LONG` is set, else `short`.

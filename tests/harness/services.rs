@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::pattern::{receive_pattern, send_pattern};
-use crate::wait::eventually;
+use crate::wait::{eventually, within};
 
 /// Where a service listens, as `ssh -R` wants to hear it.
 pub trait ServiceAddress {
@@ -40,7 +40,14 @@ pub struct HttpService {
 /// Receives one stream and sends another of the same length, comparing every byte (see [`crate::exchange`]).
 pub struct PatternService {
     acceptor: Acceptor,
-    failure: Arc<Mutex<Option<String>>>,
+    trouble: Arc<Mutex<Vec<Trouble>>>,
+}
+
+/// What came of a stream that did not end as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trouble {
+    Cut(String),
+    Differs(String),
 }
 
 impl EchoService {
@@ -107,35 +114,47 @@ impl HttpService {
 impl PatternService {
     /// Listens on a free loopback port.
     pub fn start() -> PatternService {
-        let failure = Arc::new(Mutex::new(None));
-        let report = Arc::clone(&failure);
+        let trouble = Arc::new(Mutex::new(Vec::new()));
+        let report = Arc::clone(&trouble);
         let acceptor = Acceptor::start(0, move |stream| {
             let outcome = std::panic::catch_unwind(|| answer_with_pattern(&stream));
-            if let Some(text) = match outcome {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(panic) => Some(panic.downcast_ref::<String>().cloned().unwrap_or_default()),
-            } {
-                *report.lock().unwrap() = Some(text);
-            }
+            let trouble = match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => Trouble::Cut(error.to_string()),
+                Err(panic) => Trouble::Differs(panic.downcast_ref::<String>().cloned().unwrap_or_default()),
+            };
+            report.lock().unwrap().push(trouble);
         });
-        PatternService { acceptor, failure }
+        PatternService { acceptor, trouble }
     }
 
     /// Waits until every visitor so far is through; fails the test if any stream was cut or differed.
-    ///
-    /// A visitor is done when its last byte is sent, which is before the service has received it.
     pub fn assert_no_failure(&self) {
+        assert_eq!(self.trouble_when_idle(), [], "at the service's end");
+    }
+
+    /// The same where streams may be cut: none differed, and none that was cut looked complete.
+    pub fn assert_no_difference(&self) {
+        let mut trouble = self.trouble_when_idle();
+        trouble.retain(|trouble| matches!(trouble, Trouble::Differs(_)));
+        assert_eq!(trouble, [], "at the service's end");
+    }
+
+    /// A visitor is done when its last byte is sent, which is before the service has received it.
+    fn trouble_when_idle(&self) -> Vec<Trouble> {
         let patience = Duration::from_secs(20);
         eventually(patience, "the service is through with all visitors", || self.acceptor.is_idle());
-        let failure = self.failure.lock().unwrap().clone();
-        assert_eq!(failure, None, "at the service's end");
+        self.trouble.lock().unwrap().clone()
     }
 }
 
 fn answer_with_pattern(stream: &TcpStream) -> std::io::Result<()> {
     let mut word = [0; 8];
     let mut stream_ref = stream;
+    // Who leaves without a word was no visitor: somebody has looked whether the service is there.
+    if !stream.peek(&mut word).is_ok_and(|count| count > 0) {
+        return Ok(());
+    }
     stream_ref.read_exact(&mut word)?;
     let seed = u64::from_be_bytes(word);
     stream_ref.read_exact(&mut word)?;
@@ -146,6 +165,14 @@ fn answer_with_pattern(stream: &TcpStream) -> std::io::Result<()> {
         assert_eq!(received, total, "bytes to the service");
         sender.join().expect("the sender does not panic")
     })
+}
+
+/// The next visitor of a service that the test plays itself.
+pub fn next_visitor(listener: &TcpListener, bound: Duration) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let visitor = within(bound, "a visitor comes", || listener.accept().ok()).0;
+    visitor.set_read_timeout(Some(bound)).unwrap();
+    visitor
 }
 
 /// Connects to `address`, says `text` and returns whether the same text came back within `bound`.

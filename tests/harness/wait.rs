@@ -44,3 +44,8 @@ pub(crate) fn settles(patience: Duration, mut condition: impl FnMut() -> bool) -
     }
     true
 }
+
+/// Pauses until `moment`, for what has a queue on the clock.
+pub(crate) fn until(moment: Instant) {
+    std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+}
