@@ -6,7 +6,6 @@
 mod failover;
 mod forwarding;
 mod links;
-mod mem_tmp;
 mod net;
 mod reload;
 mod resume;
