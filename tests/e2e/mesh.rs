@@ -1,5 +1,5 @@
-//! A mesh of real agents at work (`spec/mesh.md`, lines 1 to 8, 11, 21 and 23): the commands of the document, connections that end by
-//! halves, many at once, limits, and what changes while it runs.
+//! A mesh of real agents at work (`spec/mesh.md`, lines 1 to 8, 11, 21 and 23): the commands of the document,
+//! connections that end by halves, many at once, limits, and what changes while it runs.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -100,7 +100,8 @@ fn the_document_works_as_it_stands() {
     assert!(transit > script.len() as u64, "it went through north: {transit} bytes");
 }
 
-/// Every pairing of listeners and endpoints is shown once; half a pair is shown as such, and a stopped one is gone (line 6).
+/// Every pairing of listeners and endpoints is shown once; half a pair is shown as such, and a stopped one is gone
+/// (line 6).
 #[test]
 fn the_dashboard_shows_every_pair_once() {
     let mesh = Mesh::new();
@@ -160,7 +161,8 @@ fn connected(address: SocketAddr, target: &TcpListener) -> (TcpStream, TcpStream
     (client, next_visitor(target, SOON))
 }
 
-/// Whichever end says that it has no more to say, the other one's bytes all arrive; and who is cut hears a reset (line 21).
+/// Whichever end says that it has no more to say, the other one's bytes all arrive; and who is cut hears a reset (line
+/// 21).
 #[test]
 fn connections_end_by_halves_and_break_as_a_whole() {
     const MEBIBYTE: u64 = 1 << 20;
@@ -406,7 +408,8 @@ fn without_udp_a_link_is_made_over_tcp() {
     service.assert_no_failure();
 }
 
-/// Line 24, in small: nothing is lost or mixed on a way that loses one datagram of twenty and takes 20 ms in each direction.
+/// Line 24, in small: nothing is lost or mixed on a way that loses one datagram of twenty and takes 20 ms in each
+/// direction.
 #[test]
 fn bytes_arrive_whole_over_a_bad_way() {
     let Some(netns) = Netns::make().map(Arc::new) else { return };

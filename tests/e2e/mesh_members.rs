@@ -1,4 +1,5 @@
-//! Who belongs to a mesh and who does not (`spec/mesh.md`, lines 9 and 10), and what each command says to input that it cannot use.
+//! Who belongs to a mesh and who does not (`spec/mesh.md`, lines 9 and 10), and what each command says to input that it
+//! cannot use.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -22,8 +23,8 @@ fn complaints(agent: &MeshAgent) -> String {
     agent.dashboard()["peers"].as_array().unwrap().iter().map(|peer| peer["error"].to_string()).collect()
 }
 
-/// A revoked agent loses its links, its connections and its place everywhere within 10 s, and does not come back, also when
-/// everybody has been started again.
+/// A revoked agent loses its links, its connections and its place everywhere within 10 s, and does not come back, also
+/// when everybody has been started again.
 #[test]
 fn a_revoked_agent_is_cut_everywhere_and_stays_out() {
     let mesh = Mesh::new();
@@ -159,7 +160,8 @@ fn an_agent_has_the_rights_of_its_invitation() {
     }
 }
 
-/// The stable name of what went wrong, which with `--json` is the last line on standard error and its only one beside the log.
+/// The stable name of what went wrong, which with `--json` is the last line on standard error and its only one beside
+/// the log.
 fn code(finished: &Finished) -> String {
     let line = finished.stderr.lines().last().unwrap_or_default();
     let told: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {finished:?}"));

@@ -16,13 +16,13 @@ use crate::SOON;
 /// Line 22.
 const AGENTS: usize = 100;
 const CONVERGED: Duration = Duration::from_secs(10);
-/// The promise is about the program that people have. This one is hardly optimised, and a hundred of it and the test share the
-/// processors; what it took is printed.
+/// The promise is about the program that people have. This one is hardly optimised, and a hundred of it and the test
+/// share the processors; what it took is printed.
 const UNOPTIMISED: u32 = 3;
 const CONTROL_BYTES: u64 = 50_000_000;
 
-/// The agents that the one with this number dials: those before it make a tree, and a jump makes the graph a random one. Numbers
-/// from the recipe of a linear congruential generator (Knuth), so that each run has the same mesh.
+/// The agents that the one with this number dials: those before it make a tree, and a jump makes the graph a random
+/// one. Numbers from the recipe of a linear congruential generator (Knuth), so that each run has the same mesh.
 fn dialled_by(number: usize) -> BTreeSet<usize> {
     let draw = |salt: usize| {
         let state = (number * 2 + salt) as u64;
@@ -35,7 +35,8 @@ fn dialled_by(number: usize) -> BTreeSet<usize> {
     (0..1 + number % 2).map(|salt| draw(salt) % number).collect()
 }
 
-/// Line 22: a hundred agents that are all started within 5 s know each other 10 s later, and have not talked more than they need.
+/// Line 22: a hundred agents that are all started within 5 s know each other 10 s later, and have not talked more than
+/// they need.
 #[test]
 fn a_hundred_agents_find_each_other() {
     let mesh = Mesh::new();

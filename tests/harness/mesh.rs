@@ -1,5 +1,5 @@
-//! A mesh of real agents: a root, and members that are invited, join and run `adit mesh run`, on a loopback address that the mesh has
-//! to itself or in network namespaces.
+//! A mesh of real agents: a root, and members that are invited, join and run `adit mesh run`, on a loopback address
+//! that the mesh has to itself or in network namespaces.
 
 use std::cell::Cell;
 use std::fmt::{Display, Write as _};
@@ -104,7 +104,8 @@ impl Mesh {
     }
 }
 
-/// A member: first what it is to be, then running, and perhaps ended and started again on the same folder and addresses.
+/// A member: first what it is to be, then running, and perhaps ended and started again on the same folder and
+/// addresses.
 pub struct MeshAgent {
     // Before the namespace, so that the program ends first; `None` while it does not run.
     running: Option<Running>,

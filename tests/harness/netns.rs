@@ -122,8 +122,8 @@ impl Netns {
         self.nft("delete table inet silence");
     }
 
-    /// Loses so many of a hundred UDP datagrams that come in from now on, by chance and in place of what it lost before; loopback is
-    /// no exception. All hundred are a network that lets no UDP through.
+    /// Loses so many of a hundred UDP datagrams that come in from now on, by chance and in place of what it lost
+    /// before; loopback is no exception. All hundred are a network that lets no UDP through.
     pub fn lose_udp(&self, percent: u8) {
         // Below a hundred is what nft has for a number drawn of a hundred.
         let drawn = if percent < 100 { format!("numgen random mod 100 < {percent}") } else { String::new() };

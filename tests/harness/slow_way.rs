@@ -1,4 +1,5 @@
-//! A way to an address on which everything takes its time, over UDP and TCP alike: the kernel of the test machine has no netem.
+//! A way to an address on which everything takes its time, over UDP and TCP alike: the kernel of the test machine has
+//! no netem.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
