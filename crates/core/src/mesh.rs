@@ -11,11 +11,14 @@
 //! | [`routes`](Graph) | the shortest ways |
 //! | [`selection`](Experience) | where a connection goes, and where it goes next when that failed |
 //! | [`retained`](Retained) | what is sent anew when a connection goes on over another way |
+//! | [`flow`](Flow) | when datagrams that belong together have come to their end |
+//! | [`window`](Window) | which datagram was here before |
 //! | [`frame`](Frame) | the messages between two agents |
 //!
 //! There is no cryptography here: a [`Judge`] hashes and looks at signatures, [`Keys`] makes them.
 
 mod certificate;
+mod flow;
 mod frame;
 mod id;
 mod membership;
@@ -24,12 +27,14 @@ mod record;
 mod retained;
 mod routes;
 mod selection;
+mod window;
 mod wire;
 
 pub use certificate::{
     Certificate, Invitation, Judge, MAX_PATTERNS, MAX_REVOKED, Member, Refusal, Revocations, Rights, Root,
     SignedInvitation, UnixTime, agent_id, mesh_id,
 };
+pub use flow::{Flow, IDLE, IDLE_UNANSWERED};
 pub use frame::{Answer, CircuitRefused, Frame, Hello, LinkRefused, MAX_FRAME, Open, PROTOCOL, Purpose, Request};
 pub use id::{
     AgentId, AgentName, BadWord, CircuitId, InvitationId, KeyPattern, MeshId, NotAnAgentId, PublicKey, ResumeId,
@@ -38,10 +43,11 @@ pub use id::{
 pub use membership::{Membership, Shown};
 pub use node::{Kept, Keys, MAX_AGENTS, Message, Node, Rejected, Wish};
 pub use record::{
-    Body, Endpoint, Kind, LinkClaim, Listener, MAX_LINKS, MAX_RECORD, MAX_SERVICES, Record, RecordName, Services,
-    Version,
+    Body, Endpoint, Kind, LinkClaim, Listener, MAX_LINKS, MAX_RECORD, MAX_SERVICES, Protocol, Record, RecordName,
+    Services, UnknownProtocol, Version,
 };
 pub use retained::{NextSent, OutOfStep, RETAINED, Retained, Taken};
 pub use routes::{Graph, MAX_HOPS, Route, Routes};
 pub use selection::{Experience, Failed, MAX_TRIES, NoRoute, Plan, TRY_TIME, Tries};
+pub use window::{WINDOW, Window};
 pub use wire::Malformed;

@@ -8,7 +8,7 @@ use std::fmt;
 use super::certificate::Certificate;
 use super::id::{AgentId, CircuitId, MeshId, ResumeId, RoutingKey};
 use super::node::{MAX_AGENTS, Message};
-use super::record::{Kind, MAX_RECORD, RecordName, Version};
+use super::record::{Kind, MAX_RECORD, Protocol, RecordName, Version};
 use super::routes::MAX_HOPS;
 use super::wire::{Malformed, Reader, Writer};
 
@@ -184,6 +184,8 @@ pub struct Open {
     pub origin: AgentId,
     /// Which endpoint is asked for.
     pub key: RoutingKey,
+    /// And which of that key: for one that takes connections, or one that takes datagrams.
+    pub protocol: Protocol,
     /// The agents behind the one that reads this; none at the endpoint's.
     pub hops: Vec<AgentId>,
     /// The first message of the handshake (Noise §7.5, IK), for the endpoint's agent alone.
@@ -198,6 +200,7 @@ impl Open {
     pub fn encode(&self) -> Vec<u8> {
         let hops = &self.hops[..self.hops.len().min(MAX_HOPS)];
         let writer = Writer::default().bytes(&self.circuit.0).bytes(&self.origin.0).text(self.key.as_str());
+        let writer = writer.u8(self.protocol.number());
         let writer = writer.u8(hops.len() as u8).list(hops, |writer, hop| writer.bytes(&hop.0));
         let body = writer.block(&self.handshake).done();
         Writer::default().block(&body).done()
@@ -210,6 +213,7 @@ impl Open {
     pub fn decode(body: &[u8]) -> Result<Open, Malformed> {
         let mut reader = Reader::new(body);
         let (circuit, origin, key) = (CircuitId(reader.array()?), AgentId(reader.array()?), reader.word()?);
+        let protocol = Protocol::read(&mut reader)?;
         let count = usize::from(reader.u8()?);
         if count > MAX_HOPS {
             return Err(Malformed("a way is too long"));
@@ -217,13 +221,13 @@ impl Open {
         let hops = reader.list(count, |reader| Ok(AgentId(reader.array()?)))?;
         let handshake = reader.block()?.to_vec();
         reader.end()?;
-        Ok(Open { circuit, origin, key, hops, handshake })
+        Ok(Open { circuit, origin, key, protocol, hops, handshake })
     }
 
     /// What both ends put before the handshake, so that whoever changes one of these on the way ends it.
     pub fn prologue(&self, mesh: MeshId) -> Vec<u8> {
         let writer = Writer::default().bytes(PROTOCOL).bytes(&mesh.0).bytes(&self.circuit.0);
-        writer.bytes(&self.origin.0).text(self.key.as_str()).done()
+        writer.bytes(&self.origin.0).text(self.key.as_str()).u8(self.protocol.number()).done()
     }
 }
 

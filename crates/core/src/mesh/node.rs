@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::certificate::{Certificate, Judge, Member, Refusal, Revocations, Root, UnixTime};
 use super::id::{AgentId, InvitationId, RoutingKey, Signature};
 use super::membership::{Membership, Shown};
-use super::record::{Body, Endpoint, Kind, LinkClaim, Record, RecordName, Services, Version};
+use super::record::{Body, Endpoint, Kind, LinkClaim, Protocol, Record, RecordName, Services, Version};
 use super::routes::{Graph, Routes};
 use super::wire::Malformed;
 
@@ -500,12 +500,13 @@ impl<K: Keys> Node<K> {
     }
 
     /// Every endpoint for a key, of agents that may publish it.
-    pub fn endpoints(&self, key: &RoutingKey) -> Vec<(AgentId, &Endpoint)> {
+    pub fn endpoints(&self, key: &RoutingKey, protocol: Protocol) -> Vec<(AgentId, &Endpoint)> {
         let first = RecordName { kind: Kind::Services, origin: AgentId([0; 16]) };
         let published = self.records.range(first..).filter_map(|(name, record)| {
             let Body::Services(services) = &record.body else { return None };
             let start = services.endpoints.partition_point(|endpoint| endpoint.key < *key);
             let of_key = services.endpoints.get(start..)?.iter().take_while(move |endpoint| endpoint.key == *key);
+            let of_key = of_key.filter(move |endpoint| endpoint.protocol == protocol);
             let may = self.membership.get(name.origin)?.rights().may_publish(key);
             may.then_some(of_key.map(|endpoint| (name.origin, endpoint)))
         });

@@ -1,5 +1,9 @@
 //! What an agent says of itself to the whole mesh, in records that it signs and nobody else can change.
 
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
 use super::certificate::{Certificate, Judge, MAX_REVOKED};
 use super::id::{AgentId, InvitationId, MeshId, PublicKey, RoutingKey, Signature};
 use super::wire::{Malformed, Reader, Writer};
@@ -76,11 +80,75 @@ pub struct LinkClaim {
     pub rtt_ms: u16,
 }
 
+/// What a service speaks below its own protocol. Endpoints and listeners of one key and of different protocols have nothing to do with each
+/// other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Protocol {
+    /// Its number, as IP has it (RFC 790).
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Protocol, Malformed> {
+        match reader.u8()? {
+            6 => Ok(Protocol::Tcp),
+            17 => Ok(Protocol::Udp),
+            _ => Err(Malformed("a protocol is neither TCP nor UDP")),
+        }
+    }
+}
+
+/// The text names neither TCP nor UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownProtocol;
+
+impl fmt::Display for UnknownProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected tcp or udp")
+    }
+}
+
+impl Error for UnknownProtocol {}
+
+impl FromStr for Protocol {
+    type Err = UnknownProtocol;
+
+    fn from_str(text: &str) -> Result<Protocol, UnknownProtocol> {
+        match text {
+            "tcp" => Ok(Protocol::Tcp),
+            "udp" => Ok(Protocol::Udp),
+            _ => Err(UnknownProtocol),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
+}
+
 /// A service that an agent reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// What listeners ask for.
     pub key: RoutingKey,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Where the service is, as the configuration has it: shown to people, and looked up by the agent alone.
     pub target: String,
     /// The lower one is taken first.
@@ -89,11 +157,20 @@ pub struct Endpoint {
     pub is_up: bool,
 }
 
+impl Endpoint {
+    /// What no other endpoint of the agent has, and their order.
+    fn place(&self) -> (&RoutingKey, Protocol, &str) {
+        (&self.key, self.protocol, &self.target)
+    }
+}
+
 /// A place where an agent takes connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// What they are for.
     pub key: RoutingKey,
+    /// What they speak.
+    pub protocol: Protocol,
     /// Where clients connect, as the configuration has it.
     pub address: String,
 }
@@ -101,7 +178,7 @@ pub struct Listener {
 /// What an agent publishes and where it listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Services {
-    /// In the order of their keys, then of their targets.
+    /// In the order of their keys, then of their protocols and targets.
     pub endpoints: Vec<Endpoint>,
     /// In any order.
     pub listeners: Vec<Listener>,
@@ -149,11 +226,13 @@ impl Body {
                 let endpoints = &services.endpoints[..services.endpoints.len().min(MAX_SERVICES)];
                 let listeners = &services.listeners[..services.listeners.len().min(MAX_SERVICES)];
                 let endpoint = |writer: Writer, endpoint: &Endpoint| {
-                    let writer = writer.text(endpoint.key.as_str()).text(&endpoint.target);
+                    let writer =
+                        writer.text(endpoint.key.as_str()).u8(endpoint.protocol.number()).text(&endpoint.target);
                     writer.u8(endpoint.priority).flag(endpoint.is_up)
                 };
-                let listener =
-                    |writer: Writer, listener: &Listener| writer.text(listener.key.as_str()).text(&listener.address);
+                let listener = |writer: Writer, listener: &Listener| {
+                    writer.text(listener.key.as_str()).u8(listener.protocol.number()).text(&listener.address)
+                };
                 let writer = Writer::default().u16(endpoints.len() as u16).list(endpoints, endpoint);
                 writer.u16(listeners.len() as u16).list(listeners, listener).done()
             }
@@ -187,18 +266,21 @@ impl Body {
                 let endpoints = reader.list(count, |reader| {
                     Ok(Endpoint {
                         key: reader.word()?,
+                        protocol: Protocol::read(reader)?,
                         target: reader.text()?.to_owned(),
                         priority: reader.u8()?,
                         is_up: reader.flag()?,
                     })
                 })?;
                 let count = usize::from(reader.u16()?);
-                let listeners = reader
-                    .list(count, |reader| Ok(Listener { key: reader.word()?, address: reader.text()?.to_owned() }))?;
+                let listeners = reader.list(count, |reader| {
+                    let (key, protocol) = (reader.word()?, Protocol::read(reader)?);
+                    Ok(Listener { key, protocol, address: reader.text()?.to_owned() })
+                })?;
                 if endpoints.len() + listeners.len() > MAX_SERVICES {
                     return Err(Malformed("an agent has too many services"));
                 }
-                if !endpoints.is_sorted_by(|one, next| (&one.key, &one.target) < (&next.key, &next.target)) {
+                if !endpoints.is_sorted_by(|one, next| one.place() < next.place()) {
                     return Err(Malformed("endpoints are not in order, or one is there twice"));
                 }
                 Body::Services(Services { endpoints, listeners })

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::certificate::Judge;
 use super::id::{AgentId, RoutingKey, SessionKey};
 use super::node::{Keys, Node};
+use super::record::Protocol;
 use super::routes::SUSPICION;
 
 /// A connection is tried so often.
@@ -84,7 +85,7 @@ impl Tries {
 /// Why there is no (other) try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NoRoute {
-    /// Nobody in the mesh has an endpoint for this key.
+    /// Nobody in the mesh has an endpoint for this key and protocol.
     NoEndpoint,
     /// Somebody has, and there is no way there.
     Unreachable,
@@ -171,7 +172,7 @@ impl Experience {
     pub fn next_try<K: Keys>(
         &self,
         node: &mut Node<K>,
-        key: &RoutingKey,
+        (key, protocol): (&RoutingKey, Protocol),
         tries: &mut Tries,
         random: u64,
         now: Instant,
@@ -185,7 +186,7 @@ impl Experience {
         let me = node.me().id();
         let routes = node.graph().routes(me, |from, to| self.is_suspect(from, to, now));
         let (mut exists, mut candidates) = (false, Vec::new());
-        for (agent, endpoint) in node.endpoints(key) {
+        for (agent, endpoint) in node.endpoints(key, protocol) {
             exists = true;
             if tries.target_failed(agent) || tries.only.is_some_and(|only| only != agent) {
                 continue;

@@ -9,6 +9,7 @@ mod allowance;
 mod half_close;
 mod host;
 mod login_gate;
+mod mesh_datagrams;
 mod mesh_identity;
 mod mesh_keys;
 mod mesh_model;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use adit_core::mesh::{
-    AgentId, Body, Certificate, InvitationId, Keys, LinkClaim, MeshId, Node, Record, Refusal, Rejected, Rights, Version,
+    AgentId, Body, Certificate, InvitationId, Keys, LinkClaim, MeshId, Node, Protocol, Record, Refusal, Rejected,
+    Rights, Version,
 };
 
 use crate::mesh_keys::{DAWN, ToyKeys, YEAR, all_rights, invite, join, sign_invitation, without_transit};
@@ -103,8 +104,8 @@ fn services_without_the_right_to_them_are_overlooked() {
         let node = mesh.node(agent);
         assert_eq!(node.services(id).endpoints, [endpoint("my-files")]);
         assert_eq!(node.services(id).listeners, []);
-        assert_eq!(node.endpoints(&routing_key("yours")), []);
-        assert_eq!(node.endpoints(&routing_key("my-files")), [(id, &endpoint("my-files"))]);
+        assert_eq!(node.endpoints(&routing_key("yours"), Protocol::Tcp), []);
+        assert_eq!(node.endpoints(&routing_key("my-files"), Protocol::Tcp), [(id, &endpoint("my-files"))]);
     }
 }
 
@@ -122,7 +123,7 @@ fn nobody_is_passed_through_who_has_no_right_of_transit() {
     mesh.unlink(2, 3);
     mesh.run_for(Duration::from_secs(3));
     assert_eq!(mesh.way(0, 1), None);
-    assert_eq!(mesh.node(0).endpoints(&routing_key("key of 1")).len(), 1, "news passes");
+    assert_eq!(mesh.node(0).endpoints(&routing_key("key of 1"), Protocol::Tcp).len(), 1, "news passes");
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn a_link_that_one_end_alone_claims_is_not_taken() {
         let claim = record(&mesh, absent, &keys, body);
         assert_eq!(mesh.hand(0, Some(1), &claim), Ok(true));
     }
-    assert_eq!(mesh.node(0).endpoints(&routing_key("bait")).len(), 1);
+    assert_eq!(mesh.node(0).endpoints(&routing_key("bait"), Protocol::Tcp).len(), 1);
     assert_eq!((mesh.node(0).routes().to(absent), mesh.way(0, 1)), (None, Some(vec![0, 1])));
 }
 
@@ -164,7 +165,7 @@ fn who_has_expired_is_cut_once_and_stays_away() {
     mesh.dial(2, brief);
     mesh.run_for(Duration::from_secs(2));
     assert!(!mesh.is_linked(2, brief));
-    assert_eq!((mesh.way(0, brief), mesh.node(0).endpoints(&routing_key("key of 3"))), (None, vec![]));
+    assert_eq!((mesh.way(0, brief), mesh.node(0).endpoints(&routing_key("key of 3"), Protocol::Tcp)), (None, vec![]));
     assert_eq!(mesh.agents[0].cuts.len(), 1);
 }
 
@@ -176,7 +177,7 @@ fn who_is_revoked_is_cut_everywhere_within_a_second() {
     mesh.run_for(Duration::from_secs(1));
     for agent in 0..4 {
         assert_eq!(mesh.agents[agent].cuts, [(id, Refusal::Revoked)], "at {agent}");
-        assert_eq!(mesh.node(agent).endpoints(&routing_key("key of 4")), []);
+        assert_eq!(mesh.node(agent).endpoints(&routing_key("key of 4"), Protocol::Tcp), []);
         assert!(mesh.node(agent).membership().get(id).is_none());
         assert!(mesh.records(agent).iter().all(|name| name.origin != id), "at {agent}");
     }
@@ -209,7 +210,7 @@ fn the_revoked_do_not_come_back_with_who_was_away() {
     mesh.run_for(Duration::from_secs(1));
     for agent in 0..3 {
         assert!(mesh.node(agent).membership().get(id).is_none(), "at {agent}");
-        assert_eq!(mesh.node(agent).endpoints(&routing_key("key of 3")), []);
+        assert_eq!(mesh.node(agent).endpoints(&routing_key("key of 3"), Protocol::Tcp), []);
     }
     assert!(!mesh.is_linked(2, 3));
 }
@@ -339,5 +340,5 @@ fn who_leaves_before_it_was_heard_is_gone_all_the_same() {
     mesh.start(2);
     mesh.leave(2);
     mesh.run_for(Duration::from_secs(2));
-    assert_eq!((mesh.way(0, 2), mesh.node(0).endpoints(&routing_key("key of 2"))), (None, vec![]));
+    assert_eq!((mesh.way(0, 2), mesh.node(0).endpoints(&routing_key("key of 2"), Protocol::Tcp)), (None, vec![]));
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use adit_core::mesh::{
-    AgentId, Certificate, Endpoint, Frame, Hello, Kept, Listener, MAX_FRAME, Message, Node, Record, RecordName,
-    Refusal, Rejected, Rights, Root, RoutingKey, Services, UnixTime, Wish, agent_id,
+    AgentId, Certificate, Endpoint, Frame, Hello, Kept, Listener, MAX_FRAME, Message, Node, Protocol, Record,
+    RecordName, Refusal, Rejected, Rights, Root, RoutingKey, Services, UnixTime, Wish, agent_id,
 };
 
 use crate::mesh_keys::{DAWN, ToyKeys, all_rights, invite, join};
@@ -47,14 +47,21 @@ pub(crate) fn mixed(number: u64) -> u64 {
 
 /// An endpoint that is up, with priority 0.
 pub(crate) fn endpoint(key: &str) -> Endpoint {
-    Endpoint { key: routing_key(key), target: "127.0.0.1:80".to_owned(), priority: 0, is_up: true }
+    Endpoint {
+        key: routing_key(key),
+        protocol: Protocol::Tcp,
+        target: "127.0.0.1:80".to_owned(),
+        priority: 0,
+        is_up: true,
+    }
 }
 
 /// Endpoints for these keys, and a listener for the first.
 pub(crate) fn services(keys: &[&str]) -> Services {
     let mut endpoints: Vec<_> = keys.iter().map(|key| endpoint(key)).collect();
     endpoints.sort_by(|one, other| one.key.cmp(&other.key));
-    let listener = |key: &&str| Listener { key: routing_key(key), address: ":8080".to_owned() };
+    let listener =
+        |key: &&str| Listener { key: routing_key(key), protocol: Protocol::Tcp, address: ":8080".to_owned() };
     Services { endpoints, listeners: keys.first().map(listener).into_iter().collect() }
 }
 
@@ -231,7 +238,10 @@ impl TestMesh {
     pub(crate) fn reachable(&mut self, from: usize, key: &str) -> usize {
         let node = self.node(from);
         let routes = node.routes();
-        node.endpoints(&routing_key(key)).iter().filter(|(agent, _)| routes.cost(*agent).is_some()).count()
+        node.endpoints(&routing_key(key), Protocol::Tcp)
+            .iter()
+            .filter(|(agent, _)| routes.cost(*agent).is_some())
+            .count()
     }
 
     /// The records that an agent has, as it would tell a new neighbour.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use adit_core::mesh::{Endpoint, Experience, Failed, MAX_TRIES, NoRoute, Plan, Rights, Services, TRY_TIME, Tries};
+use adit_core::mesh::{
+    Endpoint, Experience, Failed, MAX_TRIES, NoRoute, Plan, Protocol, Rights, Services, TRY_TIME, Tries,
+};
 
 use crate::mesh_keys::all_rights;
 use crate::mesh_net::{Dice, Pair, TestMesh, WIRE, Wire, endpoint, millis, routing_key, services};
@@ -35,7 +37,7 @@ impl Client {
 
     fn plan(&mut self, tries: &mut Tries) -> Result<Plan, NoRoute> {
         let (now, random) = (self.mesh.now, self.dice.roll());
-        self.experience.next_try(self.mesh.node(0), &routing_key("web"), tries, random, now)
+        self.experience.next_try(self.mesh.node(0), (&routing_key("web"), Protocol::Tcp), tries, random, now)
     }
 
     /// The way of the next try.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use adit_core::mesh::{Body, Endpoint, Kept, Keys, Kind, Message, Record, RecordName, Services, Version};
+use adit_core::mesh::{Body, Endpoint, Kept, Keys, Kind, Message, Protocol, Record, RecordName, Services, Version};
 
 use crate::mesh_keys::without_transit;
 use crate::mesh_model::mistake;
@@ -108,7 +108,7 @@ fn an_agent_that_leaves_is_gone_within_a_second_over_five_hops() {
     mesh.leave(5);
     let gone = mesh.run_until(Duration::from_secs(1), |mesh| mesh.way(0, 5).is_none());
     assert!(gone.is_some_and(|after| after >= millis(250)), "{gone:?}");
-    assert_eq!(mesh.node(0).endpoints(&"key of 5".parse().unwrap()), []);
+    assert_eq!(mesh.node(0).endpoints(&"key of 5".parse().unwrap(), Protocol::Tcp), []);
     mesh.kill(5, millis(0));
     mesh.run_for(Duration::from_secs(1));
     mesh.start(5);

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use adit_core::mesh::{
     AgentId, Answer, Body, Certificate, CircuitId, CircuitRefused, Endpoint, Frame, Hello, Invitation, InvitationId,
-    Kind, LinkClaim, LinkRefused, Listener, Malformed, MeshId, Open, Purpose, Record, RecordName, Request, ResumeId,
-    Rights, Services, SignedInvitation, Version,
+    Kind, LinkClaim, LinkRefused, Listener, Malformed, MeshId, Open, Protocol, Purpose, Record, RecordName, Request,
+    ResumeId, Rights, Services, SignedInvitation, Version,
 };
 use proptest::prelude::*;
 
@@ -69,8 +69,14 @@ fn record(body: Body) -> Record {
 }
 
 fn bodies() -> [Body; 4] {
-    let endpoint = Endpoint { key: "web".parse().unwrap(), target: "b:80".to_owned(), priority: 3, is_up: true };
-    let listener = Listener { key: "db".parse().unwrap(), address: ":1".to_owned() };
+    let endpoint = Endpoint {
+        key: "web".parse().unwrap(),
+        target: "b:80".to_owned(),
+        priority: 3,
+        is_up: true,
+        protocol: Protocol::Udp,
+    };
+    let listener = Listener { key: "db".parse().unwrap(), protocol: Protocol::Tcp, address: ":1".to_owned() };
     [
         Body::Revocations(vec![InvitationId([1; 16]), InvitationId([2; 16])]),
         Body::Presence(Box::new(certificate())),
@@ -81,7 +87,14 @@ fn bodies() -> [Body; 4] {
 
 fn open() -> Open {
     let key = "web".parse().unwrap();
-    Open { circuit: CircuitId([1; 16]), origin: id(2), key, hops: vec![id(3)], handshake: vec![0x77; 9] }
+    Open {
+        circuit: CircuitId([1; 16]),
+        origin: id(2),
+        key,
+        protocol: Protocol::Tcp,
+        hops: vec![id(3)],
+        handshake: vec![0x77; 9],
+    }
 }
 
 fn digest() -> Frame {
@@ -119,7 +132,7 @@ fn records_are_these_bytes() {
         "09*16 00*16 06 00 00 00 22 00 02 01*16 02*16 66*64".to_owned(),
         format!("09*16 01 00*7 05 00*7 06 00 00 01 12 {certificate} 66*64"),
         "09*16 02 00*7 05 00*7 06 00 00 00 16 00 01 08*16 00 0a 00 19 66*64".to_owned(),
-        "09*16 03 00*7 05 00*7 06 00 00 00 15 00 01 03 77 65 62 04 62 3a 38 30 03 01 00 01 02 64 62 02 3a 31 66*64"
+        "09*16 03 00*7 05 00*7 06 00 00 00 17 00 01 03 77 65 62 11 04 62 3a 38 30 03 01 00 01 02 64 62 06 02 3a 31 66*64"
             .to_owned(),
     ];
     for (body, expected) in bodies().into_iter().zip(expected) {
@@ -134,7 +147,7 @@ fn the_beginning_of_a_circuit_is_these_bytes() {
     let tail = format!("00 90 {INVITATION} 33*32 44*32 55*64");
     let resume = Purpose::Resume { connection: ResumeId([9; 16]), taken: 258 };
     for (bytes, expected) in [
-        (open().encode(), "00 40 01*16 02*16 03 77 65 62 01 03*16 00 09 77*9".to_owned()),
+        (open().encode(), "00 41 01*16 02*16 03 77 65 62 06 01 03*16 00 09 77*9".to_owned()),
         (Answer::Accepted(vec![8; 5]).encode(), "00 06 01 08*5".to_owned()),
         (answer.encode(), "00 12 02*17 03".to_owned()),
         (request(Purpose::Probe).encode(), format!("00*6 01 02 02 {tail}")),
@@ -144,7 +157,7 @@ fn the_beginning_of_a_circuit_is_these_bytes() {
         is_written(&bytes, &expected);
     }
     let prologue = open().prologue(MeshId([7; 16]));
-    is_written(&prologue, "61 64 69 74 2d 6d 65 73 68 2f 31 07*16 01*16 02*16 03 77 65 62");
+    is_written(&prologue, "61 64 69 74 2d 6d 65 73 68 2f 31 07*16 01*16 02*16 03 77 65 62 06");
 }
 
 #[test]
@@ -230,21 +243,29 @@ prop_compose! {
     }
 }
 
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop::sample::select(vec![Protocol::Tcp, Protocol::Udp])
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     let revoked = prop::collection::btree_set(any::<[u8; 16]>(), 0..9);
     let link = (any::<[u8; 16]>(), 1_u16.., any::<u16>());
     let link = link.prop_map(|(peer, cost, rtt_ms)| LinkClaim { peer: AgentId(peer), cost, rtt_ms });
-    let endpoints = prop::collection::btree_map((word(), "[ -~]{0,30}"), (any::<u8>(), any::<bool>()), 0..9);
+    let endpoints =
+        prop::collection::btree_map((word(), protocol(), "[ -~]{0,30}"), (any::<u8>(), any::<bool>()), 0..9);
     let endpoints = endpoints.prop_map(|endpoints| {
-        let endpoint = |((key, target), (priority, is_up)): ((String, String), _)| Endpoint {
+        let endpoint = |((key, protocol, target), (priority, is_up)): ((String, Protocol, String), _)| Endpoint {
             key: key.parse().unwrap(),
+            protocol,
             target,
             priority,
             is_up,
         };
         endpoints.into_iter().map(endpoint).collect::<Vec<_>>()
     });
-    let listener = (word(), "[ -~]{0,30}").prop_map(|(key, address)| Listener { key: key.parse().unwrap(), address });
+    let listener = (word(), protocol(), "[ -~]{0,30}");
+    let listener =
+        listener.prop_map(|(key, protocol, address)| Listener { key: key.parse().unwrap(), protocol, address });
     prop_oneof![
         revoked.prop_map(|revoked| Body::Revocations(revoked.into_iter().map(InvitationId).collect())),
         any_certificate().prop_map(|certificate| Body::Presence(Box::new(certificate))),
@@ -284,9 +305,12 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 fn any_open() -> impl Strategy<Value = Open> {
     let hops = prop::collection::vec(any::<[u8; 16]>().prop_map(AgentId), 0..=16);
     let handshake = prop::collection::vec(any::<u8>(), 0..300);
-    (any::<([u8; 16], [u8; 16])>(), word(), hops, handshake).prop_map(|((circuit, origin), key, hops, handshake)| {
-        Open { circuit: CircuitId(circuit), origin: AgentId(origin), key: key.parse().unwrap(), hops, handshake }
-    })
+    (any::<([u8; 16], [u8; 16])>(), word(), protocol(), hops, handshake).prop_map(
+        |((circuit, origin), key, protocol, hops, handshake)| {
+            let (circuit, origin, key) = (CircuitId(circuit), AgentId(origin), key.parse().unwrap());
+            Open { circuit, origin, key, protocol, hops, handshake }
+        },
+    )
 }
 
 fn any_answer() -> impl Strategy<Value = Answer> {
