@@ -62,7 +62,11 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
                 hub.tell_peer(&peer, Some(why));
                 backoff = Backoff::up_to(LONGEST_PAUSE);
                 // Often it is there again at once, or has dialled us.
-                if is_unwanted(link.why_cut()) { REFUSED_PAUSE } else { Duration::from_millis(100) }
+                if is_unwanted(link.transport.refused().unwrap_or(link.why_cut())) {
+                    REFUSED_PAUSE
+                } else {
+                    Duration::from_millis(100)
+                }
             }
             Err(NoLink::Myself | NoLink::Refused(LinkRefused::Myself)) => {
                 tracing::warn!(%peer, "this agent is named as a peer of itself; remove it from `mesh.peers`");

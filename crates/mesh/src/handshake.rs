@@ -58,6 +58,11 @@ impl From<std::io::Error> for NoLink {
 /// Makes a link of a connection; closes it where there is to be none.
 pub(crate) async fn greet(hub: &Hub, transport: Transport, side: Side) -> Result<Greeted, NoLink> {
     let greeted = tokio::time::timeout(GRACE, exchange(hub, &transport, side)).await.unwrap_or(Err(NoLink::Silent));
+    // Its word may have been overtaken by the end of the connection, which says the same.
+    let greeted = greeted.map_err(|no_link| match (no_link, transport.refused()) {
+        (NoLink::Broken(_), Some(why)) => NoLink::Refused(why),
+        (no_link, _) => no_link,
+    });
     if let Err(no_link) = &greeted {
         let why = match no_link {
             NoLink::Refused(why) => *why,

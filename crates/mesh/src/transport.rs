@@ -77,6 +77,14 @@ impl Transport {
         }
     }
 
+    /// Why the other side has closed it, where it has said so.
+    pub(crate) fn refused(&self) -> Option<LinkRefused> {
+        match self {
+            Transport::Quic(connection) => connection.close_reason().as_ref().and_then(quic::refused),
+            Transport::Tcp(_) => None,
+        }
+    }
+
     /// The key that the other side has proved to have.
     pub(crate) fn peer_key(&self) -> Option<PublicKey> {
         match self {

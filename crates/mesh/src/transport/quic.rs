@@ -100,12 +100,17 @@ pub(super) fn peer_key(connection: &Connection) -> Option<PublicKey> {
     tls::peer_key(identity.downcast_ref::<Vec<CertificateDer<'static>>>().map(Vec::as_slice))
 }
 
+/// What the other side has said when it closed the connection.
+pub(super) fn refused(error: &ConnectionError) -> Option<LinkRefused> {
+    let ConnectionError::ApplicationClosed(closed) = error else { return None };
+    u8::try_from(closed.error_code.into_inner()).ok().and_then(LinkRefused::from_code)
+}
+
 pub(super) fn why_closed(error: &ConnectionError) -> String {
+    if let Some(refused) = refused(error) {
+        return refused.to_string();
+    }
     match error {
-        ConnectionError::ApplicationClosed(closed) => {
-            let refused = u8::try_from(closed.error_code.into_inner()).ok().and_then(LinkRefused::from_code);
-            refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
-        }
         ConnectionError::TimedOut => "the other agent was silent for too long".to_owned(),
         ConnectionError::Reset => "the other agent has been started anew".to_owned(),
         other => other.to_string(),

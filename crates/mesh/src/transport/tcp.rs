@@ -9,11 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use adit_core::mesh::PublicKey;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
@@ -30,6 +32,9 @@ const WAITING: usize = 1024;
 /// Streams of one who is not known to be a member yet: the one for the first messages, and some that a member opens as soon as it
 /// knows us, which may be before we know it.
 const MAX_STRANGE_STREAMS: usize = 64;
+
+/// As long as a silent link takes to be noticed, with time to spare.
+const UNREAD_TIME: Duration = Duration::from_secs(15);
 
 /// The streams of one TCP connection. Cloning is cheap; the connection ends with [`close`](Self::close).
 #[derive(Clone)]
@@ -125,12 +130,12 @@ impl Mux {
         let (put, opened) = oneshot::channel();
         self.0.open.send(put).await.map_err(|_| io::ErrorKind::NotConnected)?;
         let stream = opened.await.map_err(|_| io::ErrorKind::NotConnected)?;
-        Ok(stream::other(Stream { stream: stream.compat(), is_finished: false, _place: Some(place) }))
+        Ok(stream::other(Stream::new(stream, Some(place))))
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Sender, Receiver)> {
         let stream = self.0.opened.lock().await.recv().await.ok_or(io::ErrorKind::NotConnected)?;
-        Ok(stream::other(Stream { stream: stream.compat(), is_finished: false, _place: None }))
+        Ok(stream::other(Stream::new(stream, None)))
     }
 
     pub(super) fn close(&self) {
@@ -153,18 +158,52 @@ impl Mux {
 
 /// A stream that tells an end from an abort, which look alike to who reads one of yamux.
 struct Stream {
-    stream: Compat<yamux::Stream>,
+    /// There until it is dropped.
+    stream: Option<Compat<yamux::Stream>>,
     is_finished: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Stream {
+    fn new(stream: yamux::Stream, place: Option<OwnedSemaphorePermit>) -> Stream {
+        Stream { stream: Some(stream.compat()), is_finished: false, place }
+    }
+
+    fn inner(&mut self) -> io::Result<Pin<&mut Compat<yamux::Stream>>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| stream.get_ref().is_closed())
+    }
+}
+
+impl Drop for Stream {
+    /// Of a stream whose own direction has ended, yamux does not tell the other side that it is read no more: who writes would wait for
+    /// room for ever. So what comes is read, for as long as a writer may take to hear of it in another way.
+    fn drop(&mut self) {
+        if self.is_finished
+            && !self.is_closed()
+            && let (Some(mut stream), Ok(runtime)) = (self.stream.take(), Handle::try_current())
+        {
+            let place = self.place.take();
+            runtime.spawn(async move {
+                let mut nowhere = tokio::io::sink();
+                // However it ends, it is over.
+                let _ = tokio::time::timeout(UNREAD_TIME, tokio::io::copy(&mut stream, &mut nowhere)).await;
+                drop(place);
+            });
+        }
+    }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        ready!(self.inner()?.poll_read(cx, buffer))?;
         let has_ended = buffer.filled().len() == before && buffer.remaining() > 0;
         // Closed in both directions, although we have not closed ours.
-        if has_ended && !self.is_finished && self.stream.get_ref().is_closed() {
+        if has_ended && !self.is_finished && self.is_closed() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         Poll::Ready(Ok(()))
@@ -173,15 +212,15 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.inner()?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.inner()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        ready!(self.inner()?.poll_shutdown(cx))?;
         self.is_finished = true;
         Poll::Ready(Ok(()))
     }
@@ -242,5 +281,49 @@ impl Driver {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::keys::SigningKey;
+
+    async fn pair() -> (Mux, Mux) {
+        let [one, other] = [(); 2].map(|()| Tls::new(&SigningKey::generate().unwrap()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dials = one.connect(listener.local_addr().unwrap());
+        let accepts = async {
+            let (socket, address) = listener.accept().await?;
+            other.accept(socket, address).await
+        };
+        let (one, other) = tokio::try_join!(dials, accepts).unwrap();
+        one.trust();
+        other.trust();
+        (one, other)
+    }
+
+    #[tokio::test]
+    async fn who_writes_to_a_stream_that_is_dropped_is_not_held_up() {
+        let (one, other) = pair().await;
+        let (mut send, _recv) = one.open().await.unwrap();
+        send.write_all(b"first").await.unwrap();
+        let (mut back, mut came) = other.accept().await.unwrap();
+        let mut first = [0; 5];
+        came.read_exact(&mut first).await.unwrap();
+        back.finish().await.unwrap();
+        drop((back, came));
+        // Many times what a stream may have on its way.
+        let writes = async {
+            let piece = vec![7; 64 * 1024];
+            for _ in 0..1024 {
+                if send.write_all(&piece).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(UNREAD_TIME, writes).await.expect("a writer waits for ever");
     }
 }
