@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -85,7 +85,7 @@ fn the_document_works_as_it_stands() {
     // As the document asks. Where a listener has the port, the dashboard has the next one.
     let shown = ask(&north, "http://localhost:8080/api/dashboard")["forward_routes"].take();
     let wanted = serde_json::json!([{
-        "key": "my-files", "ingress_agent": "edge", "ingress_agent_id": edge.id(), "listener_address": ":8080",
+        "key": "my-files", "protocol": "tcp", "ingress_agent": "edge", "ingress_agent_id": edge.id(), "listener_address": ":8080",
         "exit_agent": "hq", "exit_agent_id": hq.id(), "target": "localhost:80", "hop_count": 3, "path_display": names,
         "path_ids": agents.map(MeshAgent::id), "state": "up",
     }]);
@@ -152,6 +152,49 @@ fn line(mesh: &Mesh, key: &str, target: u16) -> (SocketAddr, [MeshAgent; 3]) {
     let a = mesh.agent("a").dials(&b).listens(key, mesh.at(8080)).start();
     a.await_routes(key, 1);
     (mesh.at(8080), [a, b, c])
+}
+
+/// Datagrams go the same ways, each client's for itself, and the commands tell them from connections.
+#[test]
+fn datagrams_are_forwarded() {
+    let service = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = service.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 65_536];
+        while let Ok((length, from)) = service.recv_from(&mut buffer) {
+            let _ = service.send_to(&buffer[..length], from);
+        }
+    });
+    let mesh = Mesh::new();
+    let forward = |what: &str| format!("forward: {{{what}}}\n");
+    let c = mesh.agent("c").forwards(&forward(&format!(
+        "endpoints: [{{key: dns, protocol: udp, target: \"{target}\"}}, {{key: dns, target: \"{target}\"}}]"
+    )));
+    let c = c.start();
+    let b = mesh.agent("b").dials(&c).start();
+    let address = mesh.at(5353);
+    let a = mesh.agent("a").dials(&b);
+    let a = a.forwards(&forward(&format!("listeners: [{{key: dns, protocol: udp, address: \"{address}\"}}]"))).start();
+    // TCP is published as well, and nobody listens.
+    let states = || a.forward_routes("dns").iter().map(|route| route["state"].clone()).collect::<Vec<_>>();
+    eventually(SOON, "a way for datagrams", || states() == ["no_listener", "up"]);
+    for length in [20, 1400, 8000] {
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(address).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let question = vec![b'q'; length];
+        let mut answer = vec![0; 65_536];
+        eventually(SOON, "an answer comes", || {
+            client.send(&question).unwrap();
+            client.recv(&mut answer).is_ok_and(|came| answer[..came] == question)
+        });
+    }
+    let transits = b.stat("transits");
+    assert_eq!(transits, 3, "a circuit for each client");
+    let probed = a.json(&["probe", "dns", "--udp"]);
+    assert_eq!(probed["path_display"], serde_json::json!(["a", "b", "c"]));
+    let status = a.adit(&["status"]).stdout;
+    assert!(status.contains("dns (udp)"), "{status}");
 }
 
 /// A client and its target, at both ends of a connection.

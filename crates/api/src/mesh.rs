@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::mesh::RoutingKey;
+use adit_core::mesh::{Protocol, RoutingKey, UnknownProtocol};
 use adit_jumphost::config::Networks;
 use adit_mesh::Mesh;
 use adit_mesh::view::{Dashboard, ProbeView};
@@ -35,7 +35,7 @@ use utoipa_axum::routes;
 
 use crate::agent::{AccessToken, KeptToken};
 use crate::failure::{Failure, Refusal};
-use crate::gate::origin::OwnOrigins;
+use crate::gate::origin::{Foreign, OwnOrigins};
 use crate::gate::question::Body;
 use crate::gate::{self as every_gate, Gate};
 use crate::web::{Area, Health};
@@ -105,7 +105,7 @@ fn router(door: Door, gate: Gate, token: AccessToken) -> Router {
         .fallback(page_or_nothing);
     let guarded = guarded.method_not_allowed_fallback(wrong_method).layer(from_fn_with_state(token, identify));
     open.merge(guarded)
-        .layer(from_fn_with_state(gate.clone(), every_gate::pass))
+        .layer(from_fn_with_state(gate.clone(), pass))
         .layer(from_fn_with_state(gate, every_gate::add_headers))
         .with_state(door)
 }
@@ -122,12 +122,24 @@ fn routes() -> (Router<Door>, Router<Door>, utoipa::openapi::OpenApi) {
     (open.route("/api/openapi.json", get(async move || Json(served))), guarded, document)
 }
 
+/// Lets a request through that was meant for this agent.
+async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let (told, code) = match gate.check(&request) {
+        Ok(_) => return next.run(request).await,
+        Err(Foreign::Host) => {
+            ("the agent is not known by that name; use the address it printed at its start", "foreign-host")
+        }
+        Err(Foreign::Origin) => ("a page of another site may not ask the agent", "foreign-origin"),
+    };
+    Refusal::new(StatusCode::FORBIDDEN, told, code).into_response()
+}
+
 async fn identify(State(token): State<AccessToken>, request: Request, next: Next) -> Response {
     if token.is_in(request.headers()) {
         return next.run(request).await;
     }
     let told = "the agent's token is missing or wrong: send `Authorization: Bearer TOKEN`, with the text of the file `token` in its folder";
-    let mut response = Refusal::new(StatusCode::UNAUTHORIZED, told, "UNAUTHORIZED").into_response();
+    let mut response = Refusal::new(StatusCode::UNAUTHORIZED, told, "unauthorized").into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
@@ -138,12 +150,12 @@ async fn health(State(door): State<Door>) -> Response {
 
 async fn page_or_nothing(request: Request) -> Response {
     let told = "there is no such path; /api/openapi.json says which there are";
-    assets::serve(&request).unwrap_or_else(|| Refusal::new(StatusCode::NOT_FOUND, told, "NOT_FOUND").into_response())
+    assets::serve(&request).unwrap_or_else(|| Refusal::new(StatusCode::NOT_FOUND, told, "not-found").into_response())
 }
 
 async fn wrong_method() -> Response {
     let told = "this is not asked with that method; /api/openapi.json says how it is";
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, told, "METHOD_NOT_ALLOWED").into_response()
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, told, "wrong-method").into_response()
 }
 
 /// All that the agent shows: itself, its links, the agents that it can reach, and every listener with every endpoint of its key.
@@ -159,7 +171,7 @@ async fn dashboard(State(door): State<Door>) -> Json<Dashboard> {
 async fn stream(State(door): State<Door>) -> Result<Response, Refusal> {
     let place = Arc::clone(&door.streams).try_acquire_owned().map_err(|_| {
         let told = format!("there are {STREAMS} event streams already; try again when one of them has ended");
-        Refusal::new(StatusCode::TOO_MANY_REQUESTS, told, "TOO_MANY_STREAMS")
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, told, "too-many-streams")
     })?;
     let revisions = door.mesh.revisions();
     let watch = Watch { mesh: door.mesh, revisions, last: None, stopping: door.stopping, _place: place };
@@ -204,6 +216,9 @@ impl Watch {
 pub struct ProbeQuestion {
     /// The routing key.
     pub key: String,
+    /// What the endpoint speaks: `tcp` (as without it) or `udp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
 }
 
 /// Sees whether a connection for a key would find its target now, and on which way.
@@ -212,11 +227,13 @@ pub struct ProbeQuestion {
 )]
 async fn probe(
     State(door): State<Door>,
-    Body(ProbeQuestion { key }): Body<ProbeQuestion>,
+    Body(ProbeQuestion { key, protocol }): Body<ProbeQuestion>,
 ) -> Result<Json<ProbeView>, Refusal> {
     let key: RoutingKey = key.parse().map_err(|error: adit_core::mesh::BadWord| invalid(&error.to_string()))?;
-    let probed = door.mesh.probe(&key).await;
-    probed.map(Json).map_err(|why| Refusal::new(StatusCode::BAD_GATEWAY, why, "UNREACHABLE"))
+    let protocol = protocol.as_deref().map_or(Ok(Protocol::default()), str::parse);
+    let protocol = protocol.map_err(|error: UnknownProtocol| invalid(&format!("`protocol`: {error}")))?;
+    let probed = door.mesh.probe(&key, protocol).await;
+    probed.map(Json).map_err(|why| Refusal::new(StatusCode::BAD_GATEWAY, why, "unreachable"))
 }
 
 /// The configuration is in force.
@@ -233,7 +250,7 @@ async fn reload(State(door): State<Door>) -> Result<Json<Reloaded>, Refusal> {
     let outcome = reloaded.unwrap_or_else(|error| Err(error.to_string()));
     outcome
         .map(|()| Json(Reloaded { changed: true }))
-        .map_err(|why| Refusal::new(StatusCode::CONFLICT, why, "BAD_CONFIG"))
+        .map_err(|why| Refusal::new(StatusCode::CONFLICT, why, "bad-config"))
 }
 
 /// The root's list of revoked invitations.
@@ -258,5 +275,5 @@ async fn revoke(
 }
 
 fn invalid(told: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, told, "VALIDATION")
+    Refusal::new(StatusCode::BAD_REQUEST, told, "bad-request")
 }

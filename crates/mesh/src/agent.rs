@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{Judge, LinkRefused, Node, Refusal, Rejected, Root, RoutingKey};
+use adit_core::mesh::{Judge, LinkRefused, Node, Protocol, Refusal, Rejected, Root, RoutingKey};
 use adit_net::listen::{self, Ipv6};
 use quinn::Endpoint;
 use thiserror::Error;
@@ -19,7 +19,7 @@ use crate::door;
 use crate::enrolment::unix_time;
 use crate::folder::{FolderError, MeshFolder};
 use crate::hub::Hub;
-use crate::ingress::{self, ListenError, Listeners};
+use crate::ingress::{self, ListenError, Listeners, Listening};
 use crate::keys::Provider;
 use crate::services;
 use crate::transport::{quic, tcp};
@@ -143,7 +143,7 @@ impl Mesh {
     }
 
     /// Where clients connect, for which key.
-    pub fn listeners(&self) -> Vec<(RoutingKey, SocketAddr)> {
+    pub fn listeners(&self) -> Vec<Listening> {
         self.lock_listeners().addresses()
     }
 
@@ -167,12 +167,12 @@ impl Mesh {
         self.hub.revisions()
     }
 
-    /// Sees whether a connection for a key would find its target now.
+    /// Sees whether a connection for a key would find its target now. Of one that takes datagrams it shows that its agent can send to it.
     ///
     /// # Errors
     /// Why it would not.
-    pub async fn probe(&self, key: &RoutingKey) -> Result<ProbeView, String> {
-        let (path, took) = ingress::probe(&self.hub, key).await?;
+    pub async fn probe(&self, key: &RoutingKey, protocol: Protocol) -> Result<ProbeView, String> {
+        let (path, took) = ingress::probe(&self.hub, (key, protocol)).await?;
         Ok(view::probed(&self.hub, key.as_str(), &path, took))
     }
 
@@ -201,6 +201,7 @@ impl Mesh {
     /// Leaves the mesh: everybody is told at once, connections may go on for a while, and then links are closed.
     pub async fn drain(&self, grace: Duration) -> Drained {
         self.hub.change(|state| state.node.handle_leave(Instant::now()));
+        self.hub.leaving.cancel();
         *self.lock_listeners() = Listeners::default();
         let quiet = async {
             const LOOK: Duration = Duration::from_millis(50);

@@ -6,13 +6,14 @@ mod transit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::mesh::{Answer, CircuitRefused, Open};
+use adit_core::mesh::{Answer, CircuitRefused, Open, Protocol};
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
 use crate::hub::{Hub, Link};
+use crate::lane::Lane;
 use crate::stream::{Receiver, Sender};
 
-pub(crate) use endpoint::{connect_to, serve as end_here};
+pub(crate) use endpoint::{connect_to, serve as end_here, socket_towards};
 
 /// What opens a circuit is there with the stream; on a bad way it takes some seconds.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,13 +38,19 @@ pub(crate) async fn accept(hub: &Arc<Hub>, link: &Arc<Link>, send: Sender, mut r
         return refuse(hub, &open, send, CircuitRefused::Full).await;
     };
     if open.hops.is_empty() {
-        end_here(hub, open, send, recv).await;
+        let lane = lane_for(&open, link, &send);
+        end_here(hub, open, (send, recv), lane).await;
     } else {
         tokio::select! {
-            () = transit::serve(hub, open, send, recv) => {}
+            () = transit::serve(hub, link, open, send, recv) => {}
             () = link.over.cancelled() => {}
         }
     }
+}
+
+/// The lane beside a circuit's stream, if the circuit is for datagrams and the link has them.
+pub(crate) fn lane_for(open: &Open, link: &Arc<Link>, stream: &Sender) -> Option<Lane> {
+    if open.protocol == Protocol::Udp { Lane::beside(link, stream) } else { None }
 }
 
 /// Tells the listener's agent that it goes no further here.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use adit_core::mesh::{Endpoint, MAX_SERVICES, RoutingKey};
+use adit_core::mesh::{Endpoint, MAX_SERVICES, Protocol, RoutingKey};
 use adit_core::{Port, Target};
 use serde::Deserialize;
 use thiserror::Error;
@@ -21,6 +21,7 @@ pub struct RawForward {
 #[serde(deny_unknown_fields)]
 struct RawEndpoint {
     key: String,
+    protocol: Option<String>,
     target: String,
     #[serde(default)]
     priority: u8,
@@ -30,6 +31,7 @@ struct RawEndpoint {
 #[serde(deny_unknown_fields)]
 struct RawListener {
     key: String,
+    protocol: Option<String>,
     address: String,
     #[serde(default)]
     max_connections: usize,
@@ -81,7 +83,7 @@ pub struct Config {
 /// The endpoints and listeners of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forward {
-    /// In the order of their keys, then of their targets.
+    /// In the order of their keys, then of their protocols and targets.
     pub endpoints: Vec<EndpointConfig>,
     /// As they were typed.
     pub listeners: Vec<ListenerConfig>,
@@ -92,20 +94,34 @@ pub struct Forward {
 pub struct EndpointConfig {
     /// What listeners ask for.
     pub key: RoutingKey,
-    /// Looked up at each connection.
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Looked up at each connection, and for each client of datagrams.
     pub target: Target,
     /// The lower one is taken first.
     pub priority: u8,
 }
 
-/// A place where this agent takes connections.
+impl EndpointConfig {
+    /// What no other endpoint of the agent has, and their order in a record.
+    pub(crate) fn place(&self) -> EndpointPlace {
+        (self.key.clone(), self.protocol, self.target.to_string())
+    }
+}
+
+/// Which endpoint of an agent: its key, its protocol, its target as it is shown.
+pub(crate) type EndpointPlace = (RoutingKey, Protocol, String);
+
+/// A place where this agent takes connections or datagrams.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerConfig {
     /// What they are for.
     pub key: RoutingKey,
-    /// Where clients connect.
+    /// What they speak.
+    pub protocol: Protocol,
+    /// Where clients connect, or send to.
     pub address: ListenAddress,
-    /// How many at a time; 0: no limit.
+    /// How many connections, or clients of datagrams, at a time; 0: no limit.
     pub max_connections: usize,
 }
 
@@ -146,6 +162,10 @@ fn parse_target(typed: &str) -> Result<Target, String> {
     Target::new(bracketed.unwrap_or(host), port).map_err(|error| error.to_string())
 }
 
+fn parse_protocol(typed: Option<&str>, place: impl Fn(&str) -> String) -> Result<Protocol, ConfigError> {
+    typed.map_or(Ok(Protocol::default()), |typed| typed.parse().map_err(|error| wrong(place("protocol"), typed, error)))
+}
+
 fn wrong(place: String, typed: &str, problem: impl ToString) -> ConfigError {
     ConfigError { place, typed: adit_core::Printable::from(typed).to_string(), problem: problem.to_string() }
 }
@@ -166,10 +186,11 @@ impl RawForward {
             let place = |field: &str| format!("`forward.endpoints[{index}].{field}`");
             let key = typed.key.parse().map_err(|error| wrong(place("key"), &typed.key, error))?;
             let target = parse_target(&typed.target).map_err(|error| wrong(place("target"), &typed.target, error))?;
-            endpoints.push(EndpointConfig { key, target, priority: typed.priority });
+            let protocol = parse_protocol(typed.protocol.as_deref(), place)?;
+            endpoints.push(EndpointConfig { key, protocol, target, priority: typed.priority });
         }
-        endpoints.sort_by_key(|endpoint| (endpoint.key.clone(), endpoint.target.to_string()));
-        let twice = endpoints.windows(2).find(|pair| pair[0].key == pair[1].key && pair[0].target == pair[1].target);
+        endpoints.sort_by_cached_key(EndpointConfig::place);
+        let twice = endpoints.windows(2).find(|pair| pair[0].place() == pair[1].place());
         if let Some([endpoint, ..]) = twice {
             let problem = format!("the key “{}” has this target twice; remove one", endpoint.key);
             return Err(wrong("`forward.endpoints`".to_owned(), &endpoint.target.to_string(), problem));
@@ -187,15 +208,16 @@ impl RawForward {
                 ListenAddress::Everywhere(port) => port,
                 ListenAddress::At(address) => address.port(),
             };
+            let protocol = parse_protocol(typed.protocol.as_deref(), place)?;
             // Where the system gives the port, each key has its own.
-            if !taken.insert((address, (port == 0).then(|| key.clone()))) {
+            if !taken.insert((protocol, address, (port == 0).then(|| key.clone()))) {
                 return Err(wrong(
                     place("address"),
                     &typed.address,
                     "another listener has it already; choose another port",
                 ));
             }
-            listeners.push(ListenerConfig { key, address, max_connections: typed.max_connections });
+            listeners.push(ListenerConfig { key, protocol, address, max_connections: typed.max_connections });
         }
         if endpoints.len() + listeners.len() > MAX_SERVICES {
             let count = (endpoints.len() + listeners.len()).to_string();
@@ -244,6 +266,7 @@ impl Forward {
     pub(crate) fn endpoints(&self, is_up: impl Fn(&EndpointConfig) -> bool) -> Vec<Endpoint> {
         let told = self.endpoints.iter().map(|endpoint| Endpoint {
             key: endpoint.key.clone(),
+            protocol: endpoint.protocol,
             target: endpoint.target.to_string(),
             priority: endpoint.priority,
             is_up: is_up(endpoint),

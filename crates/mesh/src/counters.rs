@@ -57,6 +57,8 @@ pub(crate) struct Counters {
     /// Circuits that go through here now.
     pub(crate) transits: Counter,
     pub(crate) transit_bytes: Counter,
+    /// Datagrams that found no room here, or no circuit.
+    pub(crate) datagrams_lost: Counter,
     /// Sessions in which something did not open: changed, repeated, left out, or ended without its end.
     pub(crate) tampered: Counter,
     /// Connections that went on over another circuit when their own broke.
@@ -110,6 +112,7 @@ impl Counters {
             refused: refused.collect(),
             transits: self.transits.get(),
             transit_bytes: self.transit_bytes.get(),
+            datagrams_lost: self.datagrams_lost.get(),
             tampered: self.tampered.get(),
             resumed: self.resumed.get(),
             records_rejected: self.records_rejected.get(),
@@ -136,6 +139,8 @@ pub struct Stats {
     pub transits: u64,
     /// Their bytes, in both directions.
     pub transit_bytes: u64,
+    /// Datagrams that were lost here: too many waited, or their circuit was gone.
+    pub datagrams_lost: u64,
     /// Sessions that were ended because something in them was not what its sender had sealed.
     pub tampered: u64,
     /// Connections of listeners here that went on over another way when their own broke.

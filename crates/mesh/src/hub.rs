@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use adit_core::Target;
 use adit_core::mesh::{
-    AgentId, Experience, Failed, Frame, LinkRefused, Member, NoRoute, Node, Plan, Refusal, ResumeId, RoutingKey,
-    TRY_TIME, Tries, Wish,
+    AgentId, Experience, Failed, Frame, LinkRefused, Member, NoRoute, Node, Plan, Protocol, Refusal, ResumeId,
+    RoutingKey, TRY_TIME, Tries, Wish,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::counters::Counters;
 use crate::enrolment::{unix_millis, unix_time};
 use crate::keys::{AgentKeys, random};
+use crate::lane::Lanes;
 use crate::pump::Circuit;
 use crate::replay::{Mark, ReplayWindow};
 use crate::services::Catalogue;
@@ -42,6 +43,8 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     /// Links and circuits; waited for at the end.
     pub(crate) tasks: TaskTracker,
+    /// The agent leaves: what has no end of its own ends.
+    pub(crate) leaving: CancellationToken,
     /// The agent ends: nothing new begins.
     pub(crate) ending: CancellationToken,
 }
@@ -74,6 +77,8 @@ pub(crate) struct Link {
     pub(crate) since: Instant,
     /// There is something for its writer.
     pub(crate) wake: Notify,
+    /// Where datagrams go that come over it.
+    pub(crate) lanes: Lanes,
     cut: Mutex<Option<LinkRefused>>,
     pub(crate) over: CancellationToken,
 }
@@ -146,6 +151,7 @@ impl Hub {
             revision,
             counters: Counters::default(),
             tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             ending: CancellationToken::new(),
         }
     }
@@ -224,6 +230,7 @@ impl Hub {
             number,
             since: now,
             wake: Notify::new(),
+            lanes: Lanes::default(),
             cut: Mutex::new(None),
             over: CancellationToken::new(),
         });
@@ -298,11 +305,11 @@ impl Hub {
     }
 
     /// Where a connection for this key goes next.
-    pub(crate) fn next_try(&self, key: &RoutingKey, tries: &mut Tries) -> Result<Plan, NoRoute> {
+    pub(crate) fn next_try(&self, service: (&RoutingKey, Protocol), tries: &mut Tries) -> Result<Plan, NoRoute> {
         // Without randomness all go to the first of equals, which is no failure.
         let random = random().map(u64::from_be_bytes).unwrap_or_default();
         let State { node, experience, .. } = &mut *self.state();
-        experience.next_try(node, key, tries, random, Instant::now())
+        experience.next_try(node, service, tries, random, Instant::now())
     }
 
     /// A try has failed.

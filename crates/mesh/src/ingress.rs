@@ -1,6 +1,7 @@
-//! Listeners: where clients connect, and how each connection finds its way to an endpoint.
+//! Listeners: where clients connect or send to, and how each connection finds its way to an endpoint.
 
 mod open;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{AgentId, Listener, ResumeId, RoutingKey};
+use adit_core::mesh::{AgentId, Listener, Protocol, ResumeId, RoutingKey};
 use adit_net::listen::{self, EXHAUSTED_PAUSE, Ipv6, is_exhausted};
 use socket2::SockRef;
 use thiserror::Error;
@@ -32,15 +33,26 @@ pub struct ListenError {
     source: io::Error,
 }
 
+/// A listener that is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// What it is for.
+    pub key: RoutingKey,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where it is, with the port that the system gave.
+    pub address: SocketAddr,
+}
+
 /// The listeners of an agent. One that is dropped closes its port, and the connections that came through it go on.
 #[derive(Default)]
 pub(crate) struct Listeners {
     bound: BTreeMap<Place, Bound>,
 }
 
-/// Which listener: its address, and where the system gives the port, its key as well.
+/// Which listener: its protocol, its address, and where the system gives the port, its key as well.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place(ListenAddress, Option<RoutingKey>);
+struct Place(Protocol, ListenAddress, Option<RoutingKey>);
 
 struct Bound {
     number: u64,
@@ -62,22 +74,39 @@ impl Place {
             ListenAddress::Everywhere(port) => port,
             ListenAddress::At(address) => address.port(),
         };
-        Place(listener.address, (port == 0).then(|| listener.key.clone()))
+        Place(listener.protocol, listener.address, (port == 0).then(|| listener.key.clone()))
     }
 }
 
 /// A listener that was bound and does not serve yet.
 struct New {
     place: Place,
-    socket: TcpListener,
+    socket: Socket,
     address: SocketAddr,
     settings: Arc<Settings>,
 }
 
+enum Socket {
+    Tcp(TcpListener),
+    Udp(udp::Socket),
+}
+
+impl Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Socket::Tcp(socket) => socket.local_addr(),
+            Socket::Udp(socket) => socket.local_addr(),
+        }
+    }
+}
+
 impl Listeners {
     /// Where each is bound.
-    pub(crate) fn addresses(&self) -> Vec<(RoutingKey, SocketAddr)> {
-        self.bound.values().map(|bound| (bound.settings.key(), bound.address)).collect()
+    pub(crate) fn addresses(&self) -> Vec<Listening> {
+        let bound = self.bound.iter();
+        bound
+            .map(|(place, bound)| Listening { key: bound.settings.key(), protocol: place.0, address: bound.address })
+            .collect()
     }
 
     /// From now on this is configured, and its listeners and no others listen. What is in both stays as it is.
@@ -88,7 +117,7 @@ impl Listeners {
         let (wanted, mut new) = (&forward.listeners, Vec::new());
         for listener in wanted.iter().filter(|listener| !self.bound.contains_key(&Place::of(listener))) {
             let failed = |source| ListenError { address: listener.address, key: listener.key.clone(), source };
-            let socket = bind(listener.address).map_err(failed)?;
+            let socket = bind(listener).map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
             new.push(New { place: Place::of(listener), socket, address, settings: Arc::new(Settings::new(listener)) });
         }
@@ -110,7 +139,11 @@ impl Listeners {
             for New { place, socket, address, settings } in new {
                 static NUMBER: AtomicU64 = AtomicU64::new(0);
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-                let task = tokio::spawn(accept(Arc::clone(hub), socket, Arc::clone(&settings)));
+                let (hub, of_task) = (Arc::clone(hub), Arc::clone(&settings));
+                let task = match socket {
+                    Socket::Tcp(socket) => tokio::spawn(accept(hub, socket, of_task)),
+                    Socket::Udp(socket) => tokio::spawn(udp::take(hub, socket, of_task)),
+                };
                 let bound = Bound { number, address, settings, _task: AbortOnDropHandle::new(task) };
                 if let Some(listener) = stays.get(&place) {
                     state.catalogue.handle_listener(number, Some(bound.told(listener)));
@@ -130,7 +163,7 @@ impl Bound {
             ListenAddress::Everywhere(_) => ListenAddress::Everywhere(self.address.port()),
             ListenAddress::At(_) => ListenAddress::At(self.address),
         };
-        Listener { key: listener.key.clone(), address: address.to_string() }
+        Listener { key: listener.key.clone(), protocol: listener.protocol, address: address.to_string() }
     }
 }
 
@@ -169,14 +202,21 @@ impl Drop for PlaceTaken {
     }
 }
 
-fn bind(address: ListenAddress) -> io::Result<TcpListener> {
+fn bind(listener: &ListenerConfig) -> io::Result<Socket> {
+    match listener.protocol {
+        Protocol::Tcp => bind_at(listener.address, listen::bind).map(Socket::Tcp),
+        Protocol::Udp => bind_at(listener.address, udp::Socket::bind).map(Socket::Udp),
+    }
+}
+
+fn bind_at<S>(address: ListenAddress, bind: impl Fn(SocketAddr, Ipv6) -> io::Result<S>) -> io::Result<S> {
     match address {
-        ListenAddress::At(address) => listen::bind(address, Ipv6::Only),
+        ListenAddress::At(address) => bind(address, Ipv6::Only),
         // A machine without IPv6 has the other half.
         ListenAddress::Everywhere(port) => {
-            listen::bind((Ipv6Addr::UNSPECIFIED, port).into(), Ipv6::AsSystem).or_else(|error| match error.kind() {
+            bind((Ipv6Addr::UNSPECIFIED, port).into(), Ipv6::AsSystem).or_else(|error| match error.kind() {
                 io::ErrorKind::AddrInUse => Err(error),
-                _ => listen::bind((Ipv4Addr::UNSPECIFIED, port).into(), Ipv6::Only),
+                _ => bind((Ipv4Addr::UNSPECIFIED, port).into(), Ipv6::Only),
             })
         }
     }
@@ -244,7 +284,7 @@ async fn carry(
 async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
     let counters = hub.counters.of(&key);
     let resume = if hub.keeps_connections { random().ok().map(ResumeId) } else { None };
-    let opened = match open::connect(&hub, &key, resume).await {
+    let opened = match open::connect(&hub, (&key, Protocol::Tcp), resume).await {
         Ok(opened) => opened,
         Err(why) => {
             tracing::warn!(%key, %why, "a connection reaches no endpoint");

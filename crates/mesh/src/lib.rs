@@ -12,6 +12,7 @@
 //! | `handshake`, `link` | a connection becomes a link, and is one until it ends |
 //! | `door`, `connector` | agents come, and are dialled |
 //! | `ingress`, `circuit`, `pump` | a client's connection: to its endpoint, through here, and carried |
+//! | `lane`, `flow` | the same for datagrams |
 //! | `services`, `hub` | what is configured, and what the tasks share |
 //! | [`view`], [`counters`] | what is shown |
 //!
@@ -21,9 +22,12 @@ pub mod agent;
 mod circuit;
 pub mod config;
 mod connector;
+#[cfg(test)]
+mod corpus_tests;
 pub mod counters;
 mod door;
 pub mod enrolment;
+mod flow;
 pub mod folder;
 mod handshake;
 mod hex;
@@ -32,6 +36,7 @@ mod hostile_tests;
 mod hub;
 mod ingress;
 pub mod keys;
+mod lane;
 mod link;
 mod noise;
 mod pump;
@@ -53,4 +58,5 @@ extern crate self as adit_mesh;
 pub use agent::{Drained, Mesh, MeshError};
 pub use config::{Config, ConfigError, RawForward, RawMesh};
 pub use folder::MeshFolder;
+pub use ingress::Listening;
 pub use transport::Carrier;

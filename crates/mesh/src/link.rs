@@ -30,6 +30,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, greeted: Greeted) -> String {
         ended = write(&hub, &link, send, to_send) => told(ended),
         ended = receive(&hub, &link, recv, answers) => ended,
         ended = accept(&hub, &link) => told(ended),
+        ended = deliver(&hub, &link) => told(ended),
     };
     link.over.cancel();
     link.transport.close(link.why_cut());
@@ -115,6 +116,15 @@ async fn receive(hub: &Hub, link: &Link, mut recv: Receiver, answers: mpsc::Send
         // Never waited for: two agents that wait for each other to read would wait for ever.
         if answer.is_some_and(|answer| answers.try_send(answer).is_err()) {
             return "the other agent asks faster than it reads".to_owned();
+        }
+    }
+}
+
+/// Takes the datagrams that come over the link.
+async fn deliver(hub: &Hub, link: &Link) -> io::Result<()> {
+    loop {
+        if !link.lanes.deliver(link.transport.datagram().await?) {
+            hub.counters.datagrams_lost.add(1);
         }
     }
 }

@@ -6,9 +6,11 @@
 
 mod cipher;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::SessionKey;
+use adit_core::mesh::{SessionKey, Window};
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use zeroize::Zeroizing;
 
@@ -22,6 +24,8 @@ const TAG: usize = 16;
 pub(crate) const LENGTH: usize = 2;
 /// The byte that says what a message is.
 const KIND: usize = 1;
+/// The number of a datagram's message, in front of it.
+const NUMBER: usize = 8;
 /// Bytes of a connection in one message: two of a socket's usual reads, and with its frame within half of the longest message.
 pub(crate) const MAX_DATA: usize = 32 * 1024;
 /// The longest message with its length.
@@ -187,5 +191,94 @@ impl Session {
             self.state.rekey_incoming();
         }
         Ok((kind, length - KIND))
+    }
+}
+
+/// Both directions of a session for datagrams, which may be lost, doubled, or overtaken by others: each has its number in front.
+///
+/// Its keys stay as they are. A flow of datagrams seldom lasts, and there is no order in which its two ends could change them.
+pub(crate) struct DatagramSession {
+    state: StatelessTransportState,
+    sent: AtomicU64,
+    seen: Mutex<Window>,
+}
+
+impl Session {
+    /// From here on each message is a datagram.
+    pub(crate) fn into_datagrams(self) -> DatagramSession {
+        let (sent, seen) = (AtomicU64::new(self.sent), Mutex::new(Window::new(self.received)));
+        DatagramSession { state: self.state, sent, seen }
+    }
+}
+
+impl DatagramSession {
+    /// Seals what stands in `plain` behind a byte left free. What is sealed stands behind `room` free bytes.
+    pub(crate) fn seal(&self, kind: Kind, plain: &mut [u8], room: usize) -> Result<Vec<u8>, Tampered> {
+        *plain.first_mut().ok_or(Tampered)? = kind as u8;
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let mut sealed = vec![0; room + NUMBER + plain.len() + TAG];
+        let (front, message) = sealed.split_at_mut_checked(room + NUMBER).ok_or(Tampered)?;
+        front.get_mut(room..).ok_or(Tampered)?.copy_from_slice(&number.to_be_bytes());
+        self.state.write_message(number, plain, message)?;
+        Ok(sealed)
+    }
+
+    /// Opens a message into `plain`, and says what it is and how many bytes it brought, behind the first one. Each opens once.
+    pub(crate) fn open(&self, message: &[u8], plain: &mut [u8]) -> Result<(Kind, usize), Tampered> {
+        let (number, sealed) = message.split_first_chunk::<NUMBER>().ok_or(Tampered)?;
+        let number = u64::from_be_bytes(*number);
+        let length = self.state.read_message(number, sealed, plain)?;
+        if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).admit(number) {
+            return Err(Tampered);
+        }
+        let kind = plain[..length].first().and_then(|number| Kind::from_number(*number)).ok_or(Tampered)?;
+        Ok((kind, length - KIND))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::AgentKeys;
+
+    fn datagram_sessions() -> (DatagramSession, DatagramSession) {
+        let [listener, endpoint] = [(); 2].map(|()| AgentKeys::generate().unwrap());
+        let (initiator, first) =
+            Initiator::start(&listener.session, &endpoint.session_key().unwrap(), b"prologue", b"request").unwrap();
+        let responder = Responder::read(&endpoint.session, b"prologue", &first).unwrap();
+        let (there, second) = responder.finish(Instant::now()).unwrap();
+        let here = initiator.finish(&second, Instant::now()).unwrap();
+        (here.into_datagrams(), there.into_datagrams())
+    }
+
+    #[test]
+    fn datagrams_open_in_any_order_and_each_once() {
+        let (here, there) = datagram_sessions();
+        let sealed: Vec<_> = (0..100_u8).map(|n| here.seal(Kind::Data, &mut [0, n, n], 3).unwrap()).collect();
+        let mut plain = [0; 64];
+        for n in (0..100_u8).rev() {
+            let message = &sealed[usize::from(n)][3..];
+            assert_eq!(there.open(message, &mut plain), Ok((Kind::Data, 2)));
+            assert_eq!(plain[1..3], [n, n]);
+            assert_eq!(there.open(message, &mut plain), Err(Tampered), "once more");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_is_changed_or_sent_back_does_not_open() {
+        let (here, there) = datagram_sessions();
+        let sealed = here.seal(Kind::Data, &mut b"\0text".to_owned(), 0).unwrap();
+        let mut plain = [0; 64];
+        for bit in 0..sealed.len() * 8 {
+            let mut changed = sealed.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(there.open(&changed, &mut plain), Err(Tampered), "bit {bit}");
+        }
+        for length in 0..sealed.len() {
+            assert_eq!(there.open(&sealed[..length], &mut plain), Err(Tampered), "{length} bytes");
+        }
+        assert_eq!(here.open(&sealed, &mut plain), Err(Tampered), "reflected");
+        // None of these has spoilt it.
+        assert_eq!(there.open(&sealed, &mut plain), Ok((Kind::Data, 4)));
     }
 }

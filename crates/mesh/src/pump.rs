@@ -26,6 +26,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::counters::KeyCounters;
+use crate::lane::Lane;
 use crate::noise::{Kind, LENGTH, MAX_DATA, MAX_SEALED, Session, Tampered};
 use crate::stream::{Receiver, Sender};
 
@@ -49,6 +50,8 @@ pub(crate) struct Circuit {
     pub(crate) send: Sender,
     pub(crate) recv: Receiver,
     pub(crate) session: Session,
+    /// Of a circuit for datagrams, where the link has any.
+    pub(crate) lane: Option<Lane>,
 }
 
 impl Circuit {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use adit_core::Target;
-use adit_core::mesh::{Listener, RoutingKey, Services};
+use adit_core::mesh::{Listener, Protocol, RoutingKey, Services};
 use tokio::task::JoinSet;
 
-use crate::config::{EndpointConfig, Forward};
+use crate::circuit;
+use crate::config::{EndpointConfig, EndpointPlace, Forward};
 use crate::hub::{Hub, State};
 
 /// A target that took no connection is asked again at this pace.
@@ -17,17 +17,14 @@ const RECHECK: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     forward: Forward,
-    down: BTreeSet<(RoutingKey, String)>,
+    down: BTreeSet<EndpointPlace>,
     listeners: BTreeMap<u64, Listener>,
 }
 
 impl Catalogue {
     /// From now on this is configured.
     pub(crate) fn handle_forward(&mut self, forward: Forward) {
-        let keeps = |(key, target): &(RoutingKey, String)| {
-            forward.endpoints.iter().any(|endpoint| endpoint.key == *key && endpoint.target.to_string() == *target)
-        };
-        self.down.retain(keeps);
+        self.down.retain(|place| forward.endpoints.iter().any(|endpoint| endpoint.place() == *place));
         self.forward = forward;
     }
 
@@ -40,28 +37,27 @@ impl Catalogue {
     }
 
     /// A target took a connection, or did not. `true`: that is news.
-    pub(crate) fn handle_dialled(&mut self, key: &RoutingKey, target: &Target, took_it: bool) -> bool {
-        let name = (key.clone(), target.to_string());
-        let is_configured =
-            self.forward.endpoints.iter().any(|endpoint| endpoint.key == *key && endpoint.target == *target);
-        if took_it { self.down.remove(&name) } else { is_configured && self.down.insert(name) }
+    pub(crate) fn handle_dialled(&mut self, endpoint: &EndpointConfig, took_it: bool) -> bool {
+        let place = endpoint.place();
+        let is_configured = self.forward.endpoints.iter().any(|configured| configured.place() == place);
+        if took_it { self.down.remove(&place) } else { is_configured && self.down.insert(place) }
     }
 
     /// Where connections for a key go, in the order in which they are tried; nowhere for one that is not configured.
-    pub(crate) fn targets(&self, key: &RoutingKey) -> Vec<Target> {
-        let of_key = self.forward.endpoints.iter().filter(|endpoint| endpoint.key == *key);
-        let mut targets: Vec<&EndpointConfig> = of_key.collect();
-        targets.sort_by_key(|endpoint| (!self.is_up(endpoint), endpoint.priority));
-        targets.into_iter().map(|endpoint| endpoint.target.clone()).collect()
+    pub(crate) fn endpoints(&self, key: &RoutingKey, protocol: Protocol) -> Vec<EndpointConfig> {
+        let of_key = |endpoint: &&EndpointConfig| endpoint.key == *key && endpoint.protocol == protocol;
+        let mut endpoints: Vec<EndpointConfig> = self.forward.endpoints.iter().filter(of_key).cloned().collect();
+        endpoints.sort_by_key(|endpoint| (!self.is_up(endpoint), endpoint.priority));
+        endpoints
     }
 
     fn is_up(&self, endpoint: &EndpointConfig) -> bool {
-        !self.down.contains(&(endpoint.key.clone(), endpoint.target.to_string()))
+        !self.down.contains(&endpoint.place())
     }
 
     fn services(&self) -> Services {
         let mut listeners: Vec<Listener> = self.listeners.values().cloned().collect();
-        listeners.sort_by_key(|listener| (listener.key.clone(), listener.address.clone()));
+        listeners.sort_by_key(|listener| (listener.key.clone(), listener.protocol, listener.address.clone()));
         Services { endpoints: self.forward.endpoints(|endpoint| self.is_up(endpoint)), listeners }
     }
 }
@@ -81,17 +77,21 @@ pub(crate) async fn recheck(hub: &Hub) {
         let down = hub.state().catalogue.down.clone();
         // All at once: those that do not answer must not keep one waiting that is back.
         let mut asked = JoinSet::new();
-        for (key, shown) in down {
-            let endpoint = hub.state().catalogue.targets(&key).into_iter().find(|target| target.to_string() == shown);
-            let Some(target) = endpoint else { continue };
+        for place in down {
+            let endpoints = hub.state().catalogue.endpoints(&place.0, place.1);
+            let Some(endpoint) = endpoints.into_iter().find(|endpoint| endpoint.place() == place) else { continue };
             asked.spawn(async move {
-                let takes_it = crate::circuit::connect_to(&target).await.is_ok();
-                (key, target, takes_it)
+                let takes_it = match endpoint.protocol {
+                    Protocol::Tcp => circuit::connect_to(endpoint.target.clone()).await.is_ok(),
+                    Protocol::Udp => circuit::socket_towards(endpoint.target.clone()).await.is_ok(),
+                };
+                (endpoint, takes_it)
             });
         }
-        while let Some(Ok((key, target, takes_it))) = asked.join_next().await {
+        while let Some(Ok((endpoint, takes_it))) = asked.join_next().await {
             hub.change(|state| {
-                if state.catalogue.handle_dialled(&key, &target, takes_it) {
+                if state.catalogue.handle_dialled(&endpoint, takes_it) {
+                    let EndpointConfig { key, target, .. } = endpoint;
                     tracing::info!(%key, %target, "the target takes connections again");
                     state.tell_services(Instant::now());
                 }

@@ -77,6 +77,14 @@ impl Sender {
         Ok(())
     }
 
+    /// The number of the stream on its link, which both sides know, where the link has datagrams that can name it.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match &self.half {
+            SendHalf::Quic(stream) => Some(VarInt::from(stream.id()).into_inner()),
+            SendHalf::Other(_) => None,
+        }
+    }
+
     /// After its end, waits until the other side has acknowledged all of it, where the transport tells.
     pub(crate) async fn arrived(&mut self) {
         if let SendHalf::Quic(stream) = &mut self.half {
@@ -145,6 +153,20 @@ impl Receiver {
         let mut length = [0; 2];
         self.read_exact(&mut length).await?;
         self.read_message(u16::from_be_bytes(length).into(), most).await
+    }
+
+    /// The same, or nothing where the stream has come to its end.
+    ///
+    /// # Errors
+    /// It is longer than `most`, or the stream ended within it.
+    pub(crate) async fn read_block_or_end(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut length = [0; 2];
+        let read = poll_fn(|cx| self.poll_read(cx, &mut length)).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.read_exact(length.get_mut(read..).unwrap_or_default()).await?;
+        self.read_message(u16::from_be_bytes(length).into(), most).await.map(Some)
     }
 
     /// Reads a message behind its length in four bytes.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use adit_core::mesh::{LinkRefused, PublicKey};
+use bytes::Bytes;
 
 use crate::stream::{self, Receiver, Sender};
 
@@ -58,6 +59,29 @@ impl Transport {
         match self {
             Transport::Quic(connection) => Ok(stream::quic(connection.accept_bi().await?)),
             Transport::Tcp(mux) => mux.accept().await,
+        }
+    }
+
+    /// Would it take a datagram of so many bytes now?
+    pub(crate) fn takes_datagram(&self, length: usize) -> bool {
+        match self {
+            Transport::Quic(connection) => connection.max_datagram_size().is_some_and(|most| length <= most),
+            Transport::Tcp(_) => false,
+        }
+    }
+
+    /// Sends a datagram, which may be lost, also because there are too many or the connection has ended.
+    pub(crate) fn send_datagram(&self, datagram: Bytes) {
+        if let Transport::Quic(connection) = self {
+            let _ = connection.send_datagram(datagram);
+        }
+    }
+
+    /// Waits for a datagram.
+    pub(crate) async fn datagram(&self) -> io::Result<Bytes> {
+        match self {
+            Transport::Quic(connection) => Ok(connection.read_datagram().await?),
+            Transport::Tcp(_) => std::future::pending().await,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use adit_core::mesh::{AgentId, Graph, Route, Routes};
+use adit_core::mesh::{AgentId, Graph, Protocol, Route, Routes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -96,6 +96,8 @@ pub struct RouteView {
 pub struct ForwardRoute {
     /// What joins them.
     pub key: String,
+    /// What they speak: `tcp` or `udp`.
+    pub protocol: String,
     /// The listener's agent.
     pub ingress_agent: Option<String>,
     /// Its id.
@@ -251,32 +253,32 @@ struct End {
 }
 
 fn forward_routes(state: &State, graph: &Graph, reached: &BTreeSet<AgentId>) -> Vec<ForwardRoute> {
-    let mut keys: BTreeMap<String, (Vec<End>, Vec<End>)> = BTreeMap::new();
+    let mut keys: BTreeMap<(String, Protocol), (Vec<End>, Vec<End>)> = BTreeMap::new();
     for agent in reached {
         let services = state.node.services(*agent);
         for listener in services.listeners {
-            let ends = &mut keys.entry(listener.key.to_string()).or_default().0;
+            let ends = &mut keys.entry((listener.key.to_string(), listener.protocol)).or_default().0;
             ends.push(End { agent: *agent, place: listener.address, is_up: true });
         }
         for endpoint in services.endpoints {
-            let ends = &mut keys.entry(endpoint.key.to_string()).or_default().1;
+            let ends = &mut keys.entry((endpoint.key.to_string(), endpoint.protocol)).or_default().1;
             ends.push(End { agent: *agent, place: endpoint.target, is_up: endpoint.is_up });
         }
     }
     let mut from: BTreeMap<AgentId, Routes> = BTreeMap::new();
     let mut shown = Vec::new();
-    for (key, (listeners, endpoints)) in keys {
+    for (service, (listeners, endpoints)) in keys {
         for listener in &listeners {
             let routes = from.entry(listener.agent).or_insert_with(|| graph.routes(listener.agent, |_, _| false));
             for endpoint in &endpoints {
-                shown.push(pair(state, &key, Some(listener), Some(endpoint), routes.to(endpoint.agent)));
+                shown.push(pair(state, &service, Some(listener), Some(endpoint), routes.to(endpoint.agent)));
             }
             if endpoints.is_empty() {
-                shown.push(pair(state, &key, Some(listener), None, None));
+                shown.push(pair(state, &service, Some(listener), None, None));
             }
         }
         if listeners.is_empty() {
-            shown.extend(endpoints.iter().map(|endpoint| pair(state, &key, None, Some(endpoint), None)));
+            shown.extend(endpoints.iter().map(|endpoint| pair(state, &service, None, Some(endpoint), None)));
         }
     }
     shown
@@ -284,7 +286,7 @@ fn forward_routes(state: &State, graph: &Graph, reached: &BTreeSet<AgentId>) -> 
 
 fn pair(
     state: &State,
-    key: &str,
+    (key, protocol): &(String, Protocol),
     listener: Option<&End>,
     endpoint: Option<&End>,
     route: Option<Route>,
@@ -298,7 +300,8 @@ fn pair(
     };
     let (path_display, path_ids) = display(state, route.as_ref().map_or(&[], |route| &route.path));
     ForwardRoute {
-        key: key.to_owned(),
+        key: key.clone(),
+        protocol: protocol.to_string(),
         ingress_agent: listener.map(|end| name(state, end.agent)),
         ingress_agent_id: listener.map(|end| end.agent.to_string()),
         listener_address: listener.map(|end| end.place.clone()),

@@ -53,7 +53,7 @@ function crowd() {
     routes: agents.map((agent) => ({ agent: nameOf(agent), agent_id: id(agent), cost: 1, ...path(agent) })),
     forward_routes: Array.from({ length: SERVICES }, (_, service) => ({
       key: service % 7 === 0 ? `service-${service}-${"k".repeat(80)}` : `service-${service}`,
-      ingress_agent: nameOf(0), ingress_agent_id: id(0), listener_address: `:${10_000 + service}`,
+      protocol: "tcp", ingress_agent: nameOf(0), ingress_agent_id: id(0), listener_address: `:${10_000 + service}`,
       exit_agent: nameOf(service % AGENTS), exit_agent_id: id(service % AGENTS), target: `10.0.0.${service % 250}:80`,
       ...path(service % AGENTS),
       state: service % 10 === 9 ? "target_down" : "up",

@@ -15,7 +15,8 @@ macro_rules! help {
     ($examples:literal) => {
         concat!(
             $examples,
-            "\n\nExit codes: 0 done, 1 failed, 2 bad input, 8 no agent is reached, 78 bad configuration file.\n\
+            "\n\nExit codes: 0 done, 1 failed, 2 bad input, 7 a port is busy, 8 no agent is reached,\n\
+             78 bad configuration file.\n\
              With --json an error is one line on stderr: {\"error\": \"a sentence\", \"code\": \"a-stable-name\"}"
         )
     };
@@ -131,9 +132,18 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Root {
-    /// The folder of the root [default: in the XDG state folder]
-    #[arg(long = "root", value_name = "DIR", env = "ADIT_MESH_ROOT")]
-    pub(super) folder: Option<PathBuf>,
+    /// The folder of the root [env: ADIT_MESH_ROOT] [default: in the XDG state folder]
+    // The variable is not for clap to read: it would take one that is set for a flag that was typed beside `--list`.
+    #[arg(long = "root", value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+impl Root {
+    /// The folder that was named, by the flag or by the variable.
+    pub(super) fn named(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("ADIT_MESH_ROOT").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        self.folder.clone().or_else(variable)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -168,7 +178,7 @@ pub(super) struct Invite {
 pub(super) struct Revoke {
     /// Who
     #[arg(required_unless_present = "list")]
-    pub(super) name: Option<String>,
+    pub(super) name: Option<AgentName>,
     /// A list that was made elsewhere
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "folder"])]
     pub(super) list: Option<PathBuf>,
@@ -198,6 +208,9 @@ pub(super) struct Run {
 pub(super) struct Probe {
     /// The routing key
     pub(super) key: String,
+    /// An endpoint that takes datagrams, instead of one that takes connections
+    #[arg(long)]
+    pub(super) udp: bool,
 }
 
 fn peer(typed: &str) -> Result<Target, String> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use adit_api::agent::client::{Client, FindError};
 use adit_api::mesh::{ProbeQuestion, Reloaded};
+use adit_core::mesh::Protocol;
 use adit_mesh::folder as mesh_folder;
 use adit_mesh::view::{Dashboard, ForwardRoute, ForwardState, PeerView, ProbeView};
 
@@ -67,6 +68,11 @@ pub(super) async fn status(common: &Common) -> Result<(), Failure> {
     })
 }
 
+/// A key as people read it, with the protocol where it is not TCP.
+pub(super) fn service(key: &str, protocol: &str) -> String {
+    if protocol == Protocol::Tcp.to_string() { shown(key) } else { format!("{} ({})", shown(key), shown(protocol)) }
+}
+
 fn forward_row(route: &ForwardRoute) -> [String; 7] {
     let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), shown);
     let state = match route.state {
@@ -78,7 +84,7 @@ fn forward_row(route: &ForwardRoute) -> [String; 7] {
     };
     let hops = route.hop_count.map_or_else(|| "-".to_owned(), |hops| hops.to_string());
     [
-        shown(&route.key),
+        service(&route.key, &route.protocol),
         text(&route.ingress_agent),
         text(&route.listener_address),
         text(&route.exit_agent),
@@ -131,12 +137,14 @@ pub(super) async fn routes(common: &Common) -> Result<(), Failure> {
 
 pub(super) async fn probe(common: &Common, arguments: &Probe) -> Result<(), Failure> {
     let output = Output::new(common.json);
-    let question = ProbeQuestion { key: arguments.key.clone() };
+    let question =
+        ProbeQuestion { key: arguments.key.clone(), protocol: arguments.udp.then(|| Protocol::Udp.to_string()) };
     let probed: ProbeView = client(common)?.post("/api/mesh/probe", &question).await?;
     output.answer(&probed, |probed| {
         let way = probed.path_display.iter().map(|name| shown(name)).collect::<Vec<_>>().join(" → ");
+        let takes = if arguments.udp { "its agent can send to the target" } else { "the target takes connections" };
         format!(
-            "{}: the target takes connections, {} away by {way}, in {:.1} ms",
+            "{}: {takes}, {} away by {way}, in {:.1} ms",
             shown(&probed.key),
             count(probed.hop_count, "hop"),
             probed.took_ms

@@ -4,10 +4,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use adit_api::mesh::{Reloaded, RevocationList};
-use adit_core::mesh::Rights;
-use adit_mesh::MeshFolder;
+use adit_core::mesh::{AgentName, Membership, Rights, Root as MeshRoot, Shown};
 use adit_mesh::enrolment::{self, Grant, Issued, RootFolder, Token};
-use adit_mesh::folder;
+use adit_mesh::folder::{self, FolderError};
+use adit_mesh::keys::Provider;
+use adit_mesh::{MeshError, MeshFolder};
 use adit_net::data_folder;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -15,22 +16,22 @@ use zeroize::Zeroizing;
 use super::arguments::{Common, Invite, Join, Revoke, Root};
 use super::ask;
 use crate::failure::Failure;
-use crate::output::{Output, clock, count};
+use crate::output::{Output, clock, count, span};
 use crate::shell;
 
 /// In the root's folder: the last list of revocations, for agents that this machine does not reach.
 const LIST: &str = "revocations.txt";
 
 fn root_path(root: &Root) -> Result<PathBuf, Failure> {
-    match &root.folder {
-        Some(folder) => Ok(folder.clone()),
+    match root.named() {
+        Some(folder) => Ok(folder),
         None => Ok(folder::default_root(|name| std::env::var(name).ok())?),
     }
 }
 
 /// ` --root DIR`, for commands to paste, where somebody named a folder.
 fn root_flag(root: &Root) -> String {
-    root.folder.as_deref().map_or_else(String::new, |folder| format!(" --root {}", shell::quoted_path(folder)))
+    root.named().map_or_else(String::new, |folder| format!(" --root {}", shell::quoted_path(&folder)))
 }
 
 #[derive(Serialize)]
@@ -84,9 +85,9 @@ pub(super) fn invite(common: &Common, arguments: &Invite) -> Result<(), Failure>
     output.answer(&Invited { name: arguments.name.to_string(), token: &text }, |invited| {
         // The token alone on standard output, so that it can be piped; what it is stands beside it.
         if output.is_on_terminal() {
-            let hours = arguments.within.as_secs() / 3600;
+            let within = span(arguments.within.as_secs());
             eprintln!(
-                "A token for “{}”, good once within {hours} h. On its machine: adit mesh join TOKEN",
+                "A token for “{}”, good once within {within}. On its machine: adit mesh join TOKEN",
                 invited.name
             );
         }
@@ -129,31 +130,37 @@ struct Revoked {
 
 pub(super) async fn revoke(common: &Common, arguments: &Revoke) -> Result<(), Failure> {
     let output = Output::new(common.json);
-    let (list, text) = match (&arguments.list, &arguments.name) {
-        (Some(list), _) => {
-            let text = std::fs::read_to_string(list);
-            (list.clone(), text.map_err(|source| Failure::RevocationFile { path: list.clone(), source })?)
-        }
-        (None, name) => {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Failure::RevocationFile { path, source }
+    };
+    let elsewhere = match &arguments.list {
+        Some(list) => Some((list.clone(), std::fs::read_to_string(list).map_err(unusable(list))?)),
+        None => None,
+    };
+    // Before anything is taken back: whoever hears that no agent runs here has to take the list to one.
+    let client = match ask::client(common) {
+        Ok(client) => Some(client),
+        // A list of the root's own is worth having also where no agent runs.
+        Err(Failure::NoMeshAgent { .. }) if elsewhere.is_none() => None,
+        Err(failure) => return Err(failure),
+    };
+    let (list, text) = match elsewhere {
+        Some(elsewhere) => elsewhere,
+        None => {
             let mut root = RootFolder::open(&root_path(&arguments.root)?)?;
-            let text = enrolment::list_to_text(&root.revoke(name.as_deref().unwrap_or_default())?);
+            let name = arguments.name.as_ref().map_or("", AgentName::as_str);
+            let text = enrolment::list_to_text(&root.revoke(name)?);
             let list = root.path().join(LIST);
-            let written = data_folder::replace(&list, format!("{text}\n").as_bytes(), 0o644);
-            written.map_err(|source| Failure::RevocationFile { path: list.clone(), source })?;
+            data_folder::replace(&list, format!("{text}\n").as_bytes(), 0o644).map_err(unusable(&list))?;
             (list, text)
         }
     };
-    let passed_on = match ask::client(common) {
-        Ok(client) => {
-            let question = RevocationList { list: text.trim().to_owned() };
-            let _: Reloaded = client.post("/api/mesh/revocations", &question).await?;
-            true
-        }
-        // A list of the root's own is worth having also where no agent runs.
-        Err(_) if arguments.list.is_none() => false,
-        Err(failure) => return Err(failure),
-    };
-    output.answer(&Revoked { list, passed_on }, |revoked| match revoked.passed_on {
+    if let Some(client) = &client {
+        let question = RevocationList { list: text.trim().to_owned() };
+        let _: Reloaded = client.post("/api/mesh/revocations", &question).await?;
+    }
+    output.answer(&Revoked { list, passed_on: client.is_some() }, |revoked| match revoked.passed_on {
         true => "Revoked; the agent of this machine has the list and passes it on.".to_owned(),
         false => format!(
             "Revoked; the list is in {}. No agent runs here: on a machine of the mesh, run: adit mesh revoke --list FILE",
@@ -174,18 +181,30 @@ pub(super) fn join(common: &Common, arguments: &Join) -> Result<(), Failure> {
         "-" => {
             let mut text = Zeroizing::new(String::new());
             // No token is longer; what follows is not read.
-            std::io::stdin().take(128 * 1024).read_to_string(&mut text).map_err(Failure::Runtime)?;
+            let read = std::io::stdin().take(128 * 1024).read_to_string(&mut text);
+            read.map_err(|source| Failure::SecretFile { path: "standard input".into(), source })?;
             text
         }
         token => Zeroizing::new(token.to_owned()),
     };
     let token = Token::from_text(&text)?;
     let folder = MeshFolder::open(&ask::folder(common)?)?;
-    let before = folder.enrolled().ok();
+    let before = match folder.enrolled() {
+        Ok(before) => Some(before),
+        Err(FolderError::NotEnrolled { .. } | FolderError::Broken { .. }) => None,
+        // Whoever it was may be there again in a moment.
+        Err(error) => return Err(error.into()),
+    };
     if before.as_ref().is_some_and(|before| before.root != token.root) {
         return Err(Failure::OtherMesh { folder: folder.data().path().to_owned() });
     }
     let enrolled = enrolment::join(&token, before.as_ref())?;
+    // What every agent would refuse is told here, by the same rules. Whoever has joined in time may do so again.
+    let again = before.as_ref().is_some_and(|before| before.certificate.invitation == token.invitation);
+    let shown = if again { Shown::ByAMember } else { Shown::InPerson };
+    let membership = Membership::new(MeshRoot::new(&Provider, token.root));
+    let admitted = membership.look_at(&Provider, &enrolled.certificate, shown, enrolment::unix_time());
+    admitted.map_err(MeshError::NoMember)?;
     folder.enrol(&enrolled)?;
     let output = Output::new(common.json);
     let joined = Joined {

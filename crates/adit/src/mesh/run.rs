@@ -10,7 +10,7 @@ use std::time::Duration;
 use adit_api::Serving;
 use adit_api::agent::{Addresses, token_of};
 use adit_api::mesh::Reload;
-use adit_mesh::{Mesh, MeshFolder};
+use adit_mesh::{Listening, Mesh, MeshFolder};
 use adit_net::descriptors;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::arguments::Common;
-use super::ask::folder_of;
+use super::ask::{folder_of, service};
 use crate::agent::settings::ListenAddress;
 use crate::config_file::{self, ConfigFile};
 use crate::failure::Failure;
@@ -55,6 +55,7 @@ struct Started {
 #[derive(Serialize)]
 struct StartedListener {
     key: String,
+    protocol: String,
     address: SocketAddr,
 }
 
@@ -137,7 +138,11 @@ fn announce(running: &Running, common: &Common) -> Result<(), Failure> {
         listeners: mesh
             .listeners()
             .into_iter()
-            .map(|(key, address)| StartedListener { key: key.to_string(), address })
+            .map(|Listening { key, protocol, address }| StartedListener {
+                key: key.to_string(),
+                protocol: protocol.to_string(),
+                address,
+            })
             .collect(),
     };
     let output = Output::new(common.json);
@@ -150,8 +155,10 @@ fn announce(running: &Running, common: &Common) -> Result<(), Failure> {
             ("listens", listen),
             ("dashboard", dashboard),
         ];
-        let listeners =
-            started.listeners.iter().map(|listener| format!("{} at {}", shown(&listener.key), listener.address));
+        let listeners = started
+            .listeners
+            .iter()
+            .map(|listener| format!("{} at {}", service(&listener.key, &listener.protocol), listener.address));
         facts.extend(listeners.map(|listener| ("forwards", listener)));
         let flag = common.data.as_deref().map_or_else(String::new, shell::data_flag);
         format!(
@@ -215,7 +222,8 @@ fn reloading(mesh: Arc<Mesh>, path: PathBuf) -> Reload {
             return Err("this agent was started without a configuration file; there is nothing to read anew".to_owned());
         }
         let file = config_file::load(Some(&path), |_| None).map_err(|failure| failure.sentence())?;
-        let forward = file.forward.check().map_err(|error| error.to_string())?;
+        let wrong = |error| Failure::MeshSetting { path: path.clone(), error }.sentence();
+        let forward = file.forward.check().map_err(wrong)?;
         mesh.reload(forward).map_err(|error| adit_jumphost::error_chain(&error))?;
         tracing::info!(path = %path.display(), "the configuration was read anew");
         Ok(())

@@ -1,15 +1,21 @@
 //! A circuit that ends here: who asks is looked at before anything else happens, then the target is dialled.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{AgentId, Answer, CircuitRefused, Member, Open, Purpose, Request, ResumeId, Shown};
-use tokio::net::TcpStream;
+use adit_core::Target;
+use adit_core::mesh::{AgentId, Answer, CircuitRefused, Member, Open, Protocol, Purpose, Request, ResumeId, Shown};
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::sync::mpsc;
 
 use super::refuse;
+use crate::counters::KeyCounters;
 use crate::enrolment::unix_time;
+use crate::flow::{self, Local};
 use crate::hub::{CircuitPlace, Hub, NextCircuit};
+use crate::lane::Lane;
 use crate::noise::{Kind, Responder, Session};
 use crate::pump::{Carried, Circuit, Ending, RESUME_TIME};
 use crate::stream::{Receiver, Sender};
@@ -19,7 +25,7 @@ use crate::stream::{Receiver, Sender};
 const DIAL_TIME: Duration = Duration::from_secs(2);
 
 /// Serves a circuit until it ends.
-pub(crate) async fn serve(hub: &Arc<Hub>, open: Open, mut send: Sender, recv: Receiver) {
+pub(crate) async fn serve(hub: &Arc<Hub>, open: Open, (mut send, recv): (Sender, Receiver), lane: Option<Lane>) {
     let (listener, purpose, session, answer) = match admit(hub, &open) {
         Ok(admitted) => admitted,
         Err(why) => {
@@ -37,8 +43,9 @@ pub(crate) async fn serve(hub: &Arc<Hub>, open: Open, mut send: Sender, recv: Re
     if send.write_all(&Answer::Accepted(answer).encode()).await.is_err() {
         return;
     }
-    let circuit = Circuit { send, recv, session };
+    let circuit = Circuit { send, recv, session, lane };
     match purpose {
+        Purpose::Connect if open.protocol == Protocol::Udp => datagrams(hub, &open, &listener, circuit, place).await,
         Purpose::Connect => connect(hub, &open, &listener, circuit, place, None).await,
         Purpose::Begin(connection) => connect(hub, &open, &listener, circuit, place, Some(connection)).await,
         Purpose::Resume { connection, taken } => go_on(hub, (listener.id(), connection), circuit, taken).await,
@@ -60,7 +67,7 @@ async fn go_on(hub: &Hub, connection: (AgentId, ResumeId), mut circuit: Circuit,
 
 /// Who asks, what for, and the session with them.
 fn admit(hub: &Hub, open: &Open) -> Result<(Member, Purpose, Session, Vec<u8>), CircuitRefused> {
-    if hub.state().catalogue.targets(&open.key).is_empty() {
+    if hub.state().catalogue.endpoints(&open.key, open.protocol).is_empty() {
         return Err(CircuitRefused::UnknownKey);
     }
     let mesh = hub.state().node.membership().root().mesh();
@@ -76,6 +83,9 @@ fn admit(hub: &Hub, open: &Open) -> Result<(Member, Purpose, Session, Vec<u8>), 
     };
     let is_who_it_says = listener.id() == open.origin && *listener.session_key() == responder.listener;
     if !is_who_it_says {
+        return Err(CircuitRefused::BadHandshake);
+    }
+    if open.protocol == Protocol::Udp && !matches!(request.purpose, Purpose::Connect | Purpose::Probe) {
         return Err(CircuitRefused::BadHandshake);
     }
     if !listener.rights().may_listen(&open.key) || !hub.me.rights().may_publish(&open.key) {
@@ -98,16 +108,9 @@ async fn connect(
     resume: Option<ResumeId>,
 ) {
     let counters = hub.counters.of(&open.key);
-    let socket = match dial(hub, open).await {
+    let socket = match dial(hub, open, connect_to).await {
         Ok(socket) => socket,
-        Err(why) => {
-            counters.fail(&why);
-            tracing::info!(key = %open.key, from = %listener.name(), %why, "the target takes no connection");
-            if circuit.say(Kind::Failed, why.as_bytes()).await.is_ok() {
-                let _ = circuit.send.finish().await;
-            }
-            return;
-        }
+        Err(why) => return fail(&counters, open, listener, circuit, &why).await,
     };
     let mut kept = resume.filter(|_| hub.keeps_connections).map(|id| Kept::new(hub, (listener.id(), id)));
     let mut carried = Carried::new(socket, Arc::clone(&counters), kept.is_some());
@@ -126,6 +129,50 @@ async fn connect(
         hub.counters.tampered.add(1);
     }
     tracing::debug!(key = %open.key, from = %listener.name(), %ending, "connection ended");
+}
+
+/// Tells the listener's agent that no target took its connection.
+async fn fail(counters: &KeyCounters, open: &Open, listener: &Member, mut circuit: Circuit, why: &str) {
+    counters.fail(why);
+    tracing::info!(key = %open.key, from = %listener.name(), %why, "the target takes no connection");
+    if circuit.say(Kind::Failed, why.as_bytes()).await.is_ok() {
+        let _ = circuit.send.finish().await;
+    }
+}
+
+/// Carries datagrams between a circuit and a target.
+async fn datagrams(hub: &Arc<Hub>, open: &Open, listener: &Member, mut circuit: Circuit, place: CircuitPlace) {
+    let counters = hub.counters.of(&open.key);
+    let socket = match dial(hub, open, socket_towards).await {
+        Ok(socket) => socket,
+        Err(why) => return fail(&counters, open, listener, circuit, &why).await,
+    };
+    if say_opened(&mut circuit, None).await.is_err() {
+        return;
+    }
+    counters.opened.add(1);
+    counters.active.add(1);
+    tokio::select! {
+        () = flow::carry(circuit, &socket, (&counters, &hub.counters), None) => {}
+        () = place.cut.cancelled() => {}
+        () = hub.leaving.cancelled() => {}
+    }
+    counters.active.subtract(1);
+}
+
+impl Local for UdpSocket {
+    /// A target that is not there says so through ICMP; as on any network it may be there for the next datagram.
+    async fn ready(&self) -> io::Result<()> {
+        self.readable().await
+    }
+
+    fn take(&self, buffer: &mut [u8]) -> Option<usize> {
+        self.try_recv(buffer).ok()
+    }
+
+    async fn put(&self, datagram: &[u8]) {
+        let _ = self.send(datagram).await;
+    }
 }
 
 /// A connection that can go on, known to the hub for as long as this lives.
@@ -180,8 +227,12 @@ async fn carry(carried: &mut Carried, circuit: &mut Circuit, kept: Option<&mut K
 
 /// Says whether the target takes a connection, and ends it.
 async fn probe(hub: &Arc<Hub>, open: &Open, mut circuit: Circuit) {
-    let said = match dial(hub, open).await {
-        Ok(_) => circuit.say(Kind::Opened, &[]).await,
+    let dialled = match open.protocol {
+        Protocol::Tcp => dial(hub, open, connect_to).await.map(drop),
+        Protocol::Udp => dial(hub, open, socket_towards).await.map(drop),
+    };
+    let said = match dialled {
+        Ok(()) => circuit.say(Kind::Opened, &[]).await,
         Err(why) => circuit.say(Kind::Failed, why.as_bytes()).await,
     };
     if said.is_ok() {
@@ -190,28 +241,55 @@ async fn probe(hub: &Arc<Hub>, open: &Open, mut circuit: Circuit) {
 }
 
 /// Connects to the first target of the key that takes a connection: those that did last time first, then by priority.
-async fn dial(hub: &Arc<Hub>, open: &Open) -> Result<TcpStream, String> {
-    let targets = hub.state().catalogue.targets(&open.key);
+async fn dial<S, F>(hub: &Arc<Hub>, open: &Open, connect: impl Fn(Target) -> F) -> Result<S, String>
+where
+    F: Future<Output = Result<S, String>>,
+{
+    let endpoints = hub.state().catalogue.endpoints(&open.key, open.protocol);
     let mut failures = Vec::new();
-    for target in targets {
-        let dialled = connect_to(&target).await;
+    for endpoint in endpoints {
+        let dialled = connect(endpoint.target.clone()).await;
         hub.change(|state| {
-            if state.catalogue.handle_dialled(&open.key, &target, dialled.is_ok()) {
+            if state.catalogue.handle_dialled(&endpoint, dialled.is_ok()) {
                 state.tell_services(Instant::now());
             }
         });
         match dialled {
             Ok(socket) => return Ok(socket),
-            Err(why) => failures.push(format!("{target}: {why}")),
+            Err(why) => failures.push(format!("{}: {why}", endpoint.target)),
         }
     }
     Err(failures.join("; "))
 }
 
 /// One connection to a target, whose name is looked up now.
-pub(crate) async fn connect_to(target: &adit_core::Target) -> Result<TcpStream, String> {
-    let dialled = tokio::time::timeout(DIAL_TIME, TcpStream::connect((target.host(), target.port().get()))).await;
-    match dialled {
+pub(crate) async fn connect_to(target: Target) -> Result<TcpStream, String> {
+    in_time(TcpStream::connect((target.host(), target.port().get()))).await
+}
+
+/// A socket for datagrams to a target, whose name is looked up now, and from it alone. Whether somebody is there shows later, if at all; so
+/// of this machine's own two addresses the one is taken that most services have.
+pub(crate) async fn socket_towards(target: Target) -> Result<UdpSocket, String> {
+    in_time(async {
+        let mut addresses: Vec<SocketAddr> = lookup_host((target.host(), target.port().get())).await?.collect();
+        addresses.sort_by_key(|address| address.is_ipv6() && address.ip().is_loopback());
+        let mut failed = io::ErrorKind::NotFound.into();
+        for address in addresses {
+            let own: IpAddr =
+                if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+            let socket = UdpSocket::bind((own, 0)).await?;
+            match socket.connect(address).await {
+                Ok(()) => return Ok(socket),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    })
+    .await
+}
+
+async fn in_time<S>(dialling: impl Future<Output = io::Result<S>>) -> Result<S, String> {
+    match tokio::time::timeout(DIAL_TIME, dialling).await {
         Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", DIAL_TIME.as_secs())),

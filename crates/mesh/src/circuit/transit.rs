@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use adit_core::mesh::{CircuitRefused, Open};
+use adit_core::mesh::{CircuitRefused, Open, Protocol};
 use adit_net::storage;
 
-use super::refuse;
+use super::{lane_for, refuse};
 use crate::counters::Counter;
-use crate::hub::Hub;
+use crate::flow::{self, Beside};
+use crate::hub::{Hub, Link};
 use crate::stream::{Receiver, Sender};
 
 /// A link with no place for another stream says so by not giving one.
 const OPEN_TIME: Duration = Duration::from_millis(500);
 
-pub(super) async fn serve(hub: &Arc<Hub>, mut open: Open, send: Sender, recv: Receiver) {
+pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send: Sender, recv: Receiver) {
     if !hub.me.rights().transit {
         return refuse(hub, &open, send, CircuitRefused::NoTransit).await;
     }
@@ -29,11 +30,22 @@ pub(super) async fn serve(hub: &Arc<Hub>, mut open: Open, send: Sender, recv: Re
         Ok(Err(_)) => return refuse(hub, &open, send, CircuitRefused::NoLink).await,
         Err(_) => return refuse(hub, &open, send, CircuitRefused::Full).await,
     };
+    // Datagrams come back as soon as the endpoint's agent has answered: their lane is there before.
+    let lane = lane_for(&open, &link, &on);
     if on.write_all(&open.encode()).await.is_err() {
         return refuse(hub, &open, send, CircuitRefused::NoLink).await;
     }
     hub.counters.transits.add(1);
     let _counted = Counted(&hub.counters.transits);
+    if open.protocol == Protocol::Udp {
+        let one = Beside { lane: lane_for(&open, from, &send), send, recv };
+        let other = Beside { send: on, recv: back, lane };
+        return tokio::select! {
+            () = flow::pass(one, other, &hub.counters) => {}
+            // Nobody says when datagrams have come to their end; they find another way at once.
+            () = hub.leaving.cancelled() => {}
+        };
+    }
     let mut there = Way { from: recv, to: on, held: None, has_ended: false, is_done: false };
     let mut and_back = Way { from: back, to: send, held: None, has_ended: false, is_done: false };
     let bytes = &hub.counters.transit_bytes;

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use adit_core::Printable;
 use adit_core::mesh::{
-    AgentId, Answer, CircuitId, CircuitRefused, Failed, Open, Plan, Purpose, Request, ResumeId, RoutingKey, TRY_TIME,
-    Tries,
+    AgentId, Answer, CircuitId, CircuitRefused, Failed, Open, Plan, Protocol, Purpose, Request, ResumeId, RoutingKey,
+    TRY_TIME, Tries,
 };
 
 use crate::circuit;
 use crate::enrolment::unix_millis;
 use crate::hub::{CircuitPlace, Hub};
 use crate::keys::random;
+use crate::lane::Lane;
 use crate::noise::{Initiator, Kind};
 use crate::pump::{Circuit, RESUME_TIME};
 use crate::stream::{self, Receiver, Sender};
@@ -32,10 +33,14 @@ pub(crate) struct Opened {
     pub(crate) taken: Option<u64>,
 }
 
-/// A circuit for a client's connection, which may go on over another one where the endpoint's agent can do so as well.
-pub(crate) async fn connect(hub: &Arc<Hub>, key: &RoutingKey, resume: Option<ResumeId>) -> Result<Opened, String> {
+/// Which endpoints are asked for.
+type Service<'a> = (&'a RoutingKey, Protocol);
+
+/// A circuit for a client's connection, which may go on over another one where the endpoint's agent can do so as well, or for a client's
+/// datagrams.
+pub(crate) async fn connect(hub: &Arc<Hub>, service: Service<'_>, resume: Option<ResumeId>) -> Result<Opened, String> {
     let now = Instant::now();
-    opened(hub, key, resume.map_or(Purpose::Connect, Purpose::Begin), Tries::new(now), now).await
+    opened(hub, service, resume.map_or(Purpose::Connect, Purpose::Begin), Tries::new(now), now).await
 }
 
 /// Another circuit for a connection whose own broke: its endpoint's agent is asked again and again until it answers, or time is over.
@@ -51,7 +56,8 @@ pub(crate) async fn go_on(
     let until = Instant::now() + RESUME_TIME;
     loop {
         let now = Instant::now();
-        match opened(hub, key, Purpose::Resume { connection, taken }, Tries::to(exit, now), now).await {
+        match opened(hub, (key, Protocol::Tcp), Purpose::Resume { connection, taken }, Tries::to(exit, now), now).await
+        {
             Err(why) if now < until => tracing::debug!(%key, %why, "a connection does not go on yet"),
             outcome => return outcome,
         }
@@ -60,32 +66,32 @@ pub(crate) async fn go_on(
 }
 
 /// Sees whether a connection for a key would find its target, on which way, and how long that takes.
-pub(crate) async fn probe(hub: &Arc<Hub>, key: &RoutingKey) -> Result<(Vec<AgentId>, Duration), String> {
+pub(crate) async fn probe(hub: &Arc<Hub>, service: Service<'_>) -> Result<(Vec<AgentId>, Duration), String> {
     let started = Instant::now();
-    let opened = opened(hub, key, Purpose::Probe, Tries::new(started), started).await?;
+    let opened = opened(hub, service, Purpose::Probe, Tries::new(started), started).await?;
     Ok((opened.path, started.elapsed()))
 }
 
 async fn opened(
     hub: &Arc<Hub>,
-    key: &RoutingKey,
+    service: Service<'_>,
     purpose: Purpose,
     mut tries: Tries,
     started: Instant,
 ) -> Result<Opened, String> {
     let mut failures: Vec<String> = Vec::new();
     loop {
-        let plan = match hub.next_try(key, &mut tries) {
+        let plan = match hub.next_try(service, &mut tries) {
             Ok(plan) => plan,
             Err(why) if failures.is_empty() => return Err(why.to_string()),
             Err(why) => return Err(format!("{why} ({})", failures.join("; "))),
         };
         let left = TRY_TIME.saturating_sub(started.elapsed());
-        let tried = tokio::time::timeout(left, once(hub, key, &plan, purpose));
+        let tried = tokio::time::timeout(left, once(hub, service, &plan, purpose));
         match tried.await.unwrap_or_else(|_| Err((Failed::Target, "no answer in time".to_owned()))) {
             Ok(opened) => return Ok(opened),
             Err((failed, why)) => {
-                let exit = plan.exit;
+                let (exit, key) = (plan.exit, service.0);
                 tracing::info!(%key, %exit, %why, "a try for a connection failed");
                 failures.push(why);
                 hub.handle_failed(&mut tries, failed);
@@ -95,18 +101,24 @@ async fn opened(
 }
 
 /// One try. What failed, and how people read it.
-async fn once(hub: &Arc<Hub>, key: &RoutingKey, plan: &Plan, purpose: Purpose) -> Result<Opened, (Failed, String)> {
+async fn once(
+    hub: &Arc<Hub>,
+    (key, protocol): Service<'_>,
+    plan: &Plan,
+    purpose: Purpose,
+) -> Result<Opened, (Failed, String)> {
     let silent = |why: &dyn ToString| (Failed::Silent, why.to_string());
     let place = hub.take_place(plan.exit, true).ok_or_else(|| silent(&"this agent ends"))?;
     let circuit = random().map(CircuitId).map_err(|error| silent(&error))?;
     let hops = plan.path.get(2..).unwrap_or_default().to_vec();
-    let mut open = Open { circuit, origin: hub.me.id(), key: key.clone(), hops, handshake: Vec::new() };
+    let mut open = Open { circuit, origin: hub.me.id(), key: key.clone(), protocol, hops, handshake: Vec::new() };
     let request = Request { made_at: unix_millis(), purpose, certificate: hub.me.certificate().clone() };
     let prologue = open.prologue(hub.state().node.membership().root().mesh());
     let begun = Initiator::start(&hub.keys.session, &plan.session_key, &prologue, &request.encode());
     let (initiator, handshake) = begun.map_err(|error| silent(&error))?;
     open.handshake = handshake;
-    let (send, recv, answer) = patiently(hub, plan, ask(hub, plan, open)).await.map_err(|error| silent(&error))?;
+    let (send, recv, lane, answer) =
+        patiently(hub, plan, ask(hub, plan, open)).await.map_err(|error| silent(&error))?;
     let handshake = match answer {
         Answer::Accepted(handshake) => handshake,
         Answer::Refused { by, why } => {
@@ -124,7 +136,7 @@ async fn once(hub: &Arc<Hub>, key: &RoutingKey, plan: &Plan, purpose: Purpose) -
         silent(&error)
     })?;
     hub.handle_answered(plan);
-    let mut circuit = Circuit { send, recv, session };
+    let mut circuit = Circuit { send, recv, session, lane };
     match circuit.hear().await {
         Ok((Kind::Opened, said)) => {
             let taken = said.try_into().ok().map(u64::from_be_bytes);
@@ -165,15 +177,16 @@ async fn patiently<T>(hub: &Hub, plan: &Plan, asked: impl Future<Output = std::i
     }
 }
 
-async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> std::io::Result<(Sender, Receiver, Answer)> {
-    let (mut send, mut recv) = match plan.path.get(1) {
+async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> std::io::Result<(Sender, Receiver, Option<Lane>, Answer)> {
+    let ((mut send, mut recv), lane) = match plan.path.get(1) {
         Some(next) => {
             let link = hub.link(*next).ok_or(std::io::ErrorKind::NotConnected)?;
             let (mut send, recv) = link.transport.open().await?;
+            let lane = circuit::lane_for(&open, &link, &send);
             send.write_all(&open.encode()).await?;
-            (send, recv)
+            ((send, recv), lane)
         }
-        None => within(hub, open),
+        None => (within(hub, open), None),
     };
     let answer = recv.read_block(MAX_ANSWER).await?;
     let answer = Answer::decode(&answer).map_err(std::io::Error::other)?;
@@ -181,13 +194,13 @@ async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> std::io::Result<(Sender
         // Nothing more is said.
         let _ = send.finish().await;
     }
-    Ok((send, recv, answer))
+    Ok((send, recv, lane, answer))
 }
 
 /// A circuit from this agent to itself takes the same way as all others, but for the links.
 fn within(hub: &Arc<Hub>, open: Open) -> (Sender, Receiver) {
     let (ours, theirs) = tokio::io::duplex(HERE);
     let ((send, recv), hub) = (stream::here(theirs), Arc::clone(hub));
-    hub.tasks.clone().spawn(async move { circuit::end_here(&hub, open, send, recv).await });
+    hub.tasks.clone().spawn(async move { circuit::end_here(&hub, open, (send, recv), None).await });
     stream::here(ours)
 }

@@ -23,7 +23,10 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const SEND_WINDOW: u64 = 32 * 1024 * 1024;
 /// Bytes that somebody may send who is not known to be a member yet: more than the first messages have.
 const STRANGERS_WINDOW: u32 = 128 * 1024;
-/// The largest datagram that is looked for; each network says itself how large one may be (RFC 8899).
+/// Bytes of datagrams that wait to be sent, or to be taken by whoever they are for: some milliseconds of a fast link. More are lost, the
+/// oldest first. Strangers can fill this as well.
+const DATAGRAMS: usize = 512 * 1024;
+/// The largest packet that is looked for; each network says itself how large one may be (RFC 8899).
 const LARGEST_MTU: u16 = 16_384;
 /// What the kernel may hold of datagrams that come in while we are busy; it gives less where it allows no more.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
@@ -82,6 +85,8 @@ fn transport() -> TransportConfig {
     config.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
     config.receive_window(VarInt::from_u32(STRANGERS_WINDOW));
     config.send_window(SEND_WINDOW);
+    config.datagram_send_buffer_size(DATAGRAMS);
+    config.datagram_receive_buffer_size(Some(DATAGRAMS));
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(LARGEST_MTU);
     config.mtu_discovery_config(Some(mtu));

@@ -195,7 +195,7 @@ async fn who_leaves_lets_connections_finish_and_takes_no_new_ones() {
     ping(&mut finishes).await;
     ping(&mut stays).await;
     let leaving = agents.remove(0);
-    let address = leaving.listeners()[0].1;
+    let address = leaving.listeners()[0].address;
     let story = async {
         within(PATIENCE, "closed port", async { while tokio::net::TcpStream::connect(address).await.is_ok() {} }).await;
         ping(&mut finishes).await;

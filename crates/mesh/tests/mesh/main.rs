@@ -3,6 +3,7 @@
 // A helper that finds the story broken ends it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod datagrams;
 mod failover;
 mod forwarding;
 mod links;

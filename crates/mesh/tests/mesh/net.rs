@@ -260,7 +260,7 @@ pub(crate) async fn played() -> (Service, mpsc::UnboundedReceiver<TcpStream>) {
 
 /// A connection to the first listener of an agent.
 pub(crate) async fn connect(mesh: &Mesh) -> TcpStream {
-    TcpStream::connect(mesh.listeners()[0].1).await.unwrap()
+    TcpStream::connect(mesh.listeners()[0].address).await.unwrap()
 }
 
 /// A connection through the mesh, with its other end at a service that the story plays.
@@ -272,7 +272,7 @@ pub(crate) async fn pair(mesh: &Mesh, connections: &mut mpsc::UnboundedReceiver<
 
 /// Sends a text, ends, and reads all that comes back.
 pub(crate) async fn exchange(mesh: &Mesh, text: &[u8]) -> io::Result<Vec<u8>> {
-    exchange_over(TcpStream::connect(mesh.listeners()[0].1).await?, text).await
+    exchange_over(TcpStream::connect(mesh.listeners()[0].address).await?, text).await
 }
 
 /// [`exchange`], over a connection that is there.
@@ -294,7 +294,7 @@ pub(crate) async fn ask(mesh: &Mesh) -> String {
 }
 
 async fn said(mesh: &Mesh) -> io::Result<String> {
-    let mut client = TcpStream::connect(mesh.listeners()[0].1).await?;
+    let mut client = TcpStream::connect(mesh.listeners()[0].address).await?;
     let mut said = String::new();
     within(PATIENCE, "answer", client.read_to_string(&mut said)).await?;
     Ok(said)
@@ -324,7 +324,7 @@ pub(crate) async fn until_reset(socket: &mut TcpStream) -> Vec<u8> {
 
 /// A new connection is reset, also where that happens before it is of use.
 pub(crate) async fn until_refused(mesh: &Mesh) {
-    match TcpStream::connect(mesh.listeners()[0].1).await {
+    match TcpStream::connect(mesh.listeners()[0].address).await {
         Ok(mut client) => drop(until_reset(&mut client).await),
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
     }

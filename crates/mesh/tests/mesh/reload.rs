@@ -4,6 +4,7 @@ use crate::net::{
     TestMesh, Wanted, connect, echo, endpoint, exchange, forward, free_address, listener, ping, until, until_reset,
     until_up,
 };
+use adit_core::mesh::Protocol;
 use adit_mesh::view::ForwardState;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,7 +27,7 @@ async fn what_stays_is_not_touched_by_what_changes() {
         shown.forward_routes.iter().filter(|way| way.hop_count.is_some()).count() == 3
     })
     .await;
-    let at = |key: &str| ingress.listeners().into_iter().find(|(named, _)| named.as_str() == key).unwrap().1;
+    let at = |key: &str| ingress.listeners().into_iter().find(|at| at.key.as_str() == key).unwrap().address;
     let mut held = Vec::new();
     for key in ["stays", "goes", "changes"] {
         let mut client = TcpStream::connect(at(key)).await.unwrap();
@@ -73,7 +74,7 @@ async fn what_cannot_be_taken_whole_changes_nothing() {
     let peers = [exit.address().unwrap()];
     let ingress = mesh.agent(Wanted { rights, ..Wanted::new("ingress", &peers, &before) }).await;
     until_up(&ingress, "web").await;
-    assert!(ingress.probe(&"down".parse().unwrap()).await.is_err());
+    assert!(ingress.probe(&"down".parse().unwrap(), Protocol::Tcp).await.is_err());
     let mut held = connect(&ingress).await;
     ping(&mut held).await;
     let before = ingress.listeners();

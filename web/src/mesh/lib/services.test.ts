@@ -4,6 +4,7 @@ import { finds, look, named, touches } from './services';
 
 const route = (more: Partial<ForwardRoute> = {}): ForwardRoute => ({
   key: 'my-files',
+  protocol: 'tcp',
   ingress_agent: 'branch',
   ingress_agent_id: 'b',
   listener_address: ':8080',
@@ -18,8 +19,8 @@ const route = (more: Partial<ForwardRoute> = {}): ForwardRoute => ({
 });
 
 test('a row is found by whatever it shows', () => {
-  for (const sought of ['', 'FILES', 'branch', ':8080', 'hq', 'localhost', 'up']) expect(finds(sought, route(), 'up'), sought).toBe(true);
-  for (const sought of ['relay', 'target down']) expect(finds(sought, route(), 'up'), sought).toBe(false);
+  for (const sought of ['', 'FILES', 'branch', ':8080', 'hq', 'localhost', 'up', 'tcp']) expect(finds(sought, route(), 'up'), sought).toBe(true);
+  for (const sought of ['relay', 'target down', 'udp']) expect(finds(sought, route(), 'up'), sought).toBe(false);
   expect(finds('target down', route(), 'target_down')).toBe(true);
   // Of an agent that is gone nobody knows what is up.
   expect(finds('not known', route(), 'unknown')).toBe(true);
@@ -36,8 +37,8 @@ test('a row keeps its name while its state changes, and twins have two', () => {
   const [up] = named([route()]);
   const [down] = named([route({ state: 'unreachable', hop_count: null, path_ids: [], path_display: [] })]);
   expect(up?.id).toBe(down?.id);
-  const ids = named([route(), route({ target: 'localhost:81' }), route()]).map(({ id }) => id);
-  expect(new Set(ids).size).toBe(3);
+  const ids = named([route(), route({ target: 'localhost:81' }), route(), route({ protocol: 'udp' })]).map(({ id }) => id);
+  expect(new Set(ids).size).toBe(4);
 });
 
 test('each state has the word that the command line has', () => {

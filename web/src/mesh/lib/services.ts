@@ -25,8 +25,8 @@ export function look(state: Shown): { text: string; tone: Tone; why: string } {
 export function named(routes: readonly ForwardRoute[]): { id: string; route: ForwardRoute }[] {
   const seen = new Map<string, number>();
   return routes.map((route) => {
-    const { key, ingress_agent_id, listener_address, exit_agent_id, target } = route;
-    const own = JSON.stringify([key, ingress_agent_id, listener_address, exit_agent_id, target]);
+    const { key, protocol, ingress_agent_id, listener_address, exit_agent_id, target } = route;
+    const own = JSON.stringify([key, protocol, ingress_agent_id, listener_address, exit_agent_id, target]);
     const twins = seen.get(own) ?? 0;
     seen.set(own, twins + 1);
     return { id: twins === 0 ? own : `${own} ${twins}`, route };
@@ -36,8 +36,8 @@ export function named(routes: readonly ForwardRoute[]): { id: string; route: For
 /** By anything that the row shows. */
 export function finds(sought: string, route: ForwardRoute, state: Shown): boolean {
   const words = sought.toLowerCase();
-  const { key, ingress_agent, listener_address, exit_agent, target } = route;
-  const texts = [key, ingress_agent, listener_address, exit_agent, target, look(state).text];
+  const { key, protocol, ingress_agent, listener_address, exit_agent, target } = route;
+  const texts = [key, protocol, ingress_agent, listener_address, exit_agent, target, look(state).text];
   return texts.some((text) => text?.toLowerCase().includes(words));
 }
 
