@@ -2,7 +2,7 @@
 # make test   everything: installs what the tests need, then checks, tests, fuzzes for a bounded time
 # make check  the quick loop: format, lints, unit tests
 # make page   builds the dashboard's page, which the next build of adit embeds
-# make bench  measures against sshd, side by side
+# make bench  measures against sshd, and the mesh against rathole, side by side
 # make fuzz   fuzzes longer (SECONDS_EACH=600)
 # make deny   licences, sources and duplicates of the dependencies
 # make dist   everything that is given to people, in target/dist: a Debian package, a Python wheel, an archive; make deb, make wheel: one

@@ -1,18 +1,24 @@
-//! Measures the jump host beside OpenSSH's sshd: same machine, same minute, same clients, in turns (A B A B). Each row gives
-//! the medians of both with their extremes, and the median of the pairs' ratios: on a machine that does other things as well, only
-//! that is worth comparing.
+//! Measures the jump host beside OpenSSH's sshd, and the mesh beside rathole and a plain relay: same machine, same
+//! minute, same clients, in turns (A B A B). Each row gives the medians of all with their extremes, and the median of
+//! the turns' ratios: on a machine that does other things as well, only that is worth comparing.
 //!
 //! Server CPU is the processor time of the server's process and all its descendants, user and system, ended children included.
 //! Memory is their PSS at rest, or the sum of their peak RSS where it says so; what the kernel keeps in socket buffers is in
 //! neither. "Down" goes from the service to the visitor, so that the server decrypts; "up" the other way.
 
+mod adit;
 mod engine;
 mod failure;
 mod far_end;
+mod forwarding;
 mod measure;
+mod mesh;
 mod openssh;
 mod page;
+mod process;
 mod process_tree;
+mod rathole;
+mod relay;
 mod report;
 mod server;
 mod service;
@@ -21,6 +27,7 @@ mod visitor;
 
 use std::env;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
@@ -29,11 +36,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::{Doing, Failure};
-use crate::measure::{KINDS, Kind, Plan};
+use crate::measure::{Group, Kind, Plan};
 use crate::report::Row;
 
 fn main() -> ExitCode {
-    match arguments().map(|(plan, kinds)| run(plan, &kinds)) {
+    match arguments().map(Order::carry_out) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
             eprintln!("bench: {failure}");
@@ -46,30 +53,53 @@ fn main() -> ExitCode {
     }
 }
 
+/// What was typed.
+enum Order {
+    Measure(Plan, Vec<&'static Kind>),
+    Relay(SocketAddr),
+}
+
+impl Order {
+    fn carry_out(self) -> Result<(), Failure> {
+        match self {
+            Self::Measure(plan, kinds) => run(plan, &kinds),
+            Self::Relay(service) => relay::run(service),
+        }
+    }
+}
+
 /// What was typed; an error is what to print instead of running.
-fn arguments() -> Result<(Plan, Vec<&'static Kind>), String> {
+fn arguments() -> Result<Order, String> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    if let [relay::WORD, service] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return service.parse().map(Order::Relay).map_err(|error| format!("{service}: {error}"));
+    }
     let mut plan = Plan { quick: false };
-    let mut kinds = Vec::new();
-    for word in env::args().skip(1) {
-        match KINDS.iter().find(|kind| kind.name == word) {
-            Some(kind) => kinds.push(kind),
-            None if word == "--quick" => plan.quick = true,
-            None => return Err(usage(&word)),
+    let mut kinds: Vec<&Kind> = Vec::new();
+    for word in &words {
+        let before = kinds.len();
+        for group in Group::ALL {
+            kinds.extend(group.kinds().iter().filter(|kind| kind.name == word || group.name() == word));
+        }
+        match word.as_str() {
+            "--quick" => plan.quick = true,
+            _ if kinds.len() > before => {}
+            _ => return Err(usage(word)),
         }
     }
     if kinds.is_empty() {
-        kinds = KINDS.iter().collect();
+        kinds = Group::ALL.into_iter().flat_map(Group::kinds).collect();
     }
-    Ok((plan, kinds))
+    Ok(Order::Measure(plan, kinds))
 }
 
 fn usage(word: &str) -> String {
-    let rows = KINDS.iter().map(|kind| format!("    {:14} {}\n", kind.name, kind.tells));
+    let rows = Group::ALL.map(|group| {
+        let kinds = group.kinds().iter().map(|kind| format!("    {:18} {}\n", kind.name, kind.tells));
+        format!("  {:20} {}: all of these\n{}", group.name(), group.tells(), kinds.collect::<String>())
+    });
     let unknown = if matches!(word, "--help" | "-h") { String::new() } else { format!("unknown row: {word}\n") };
-    format!(
-        "{unknown}Usage: bench/run [ROW…] [--quick]\nRows, all of them when none is named:\n{}",
-        rows.collect::<String>()
-    )
+    format!("{unknown}Usage: bench/run [ROW…] [--quick]\nRows, all of them when none is named:\n{}", rows.concat())
 }
 
 fn run(plan: Plan, kinds: &[&Kind]) -> Result<(), Failure> {
@@ -97,10 +127,13 @@ fn about(plan: Plan) -> Result<Vec<(&'static str, String)>, Failure> {
         let text = [output.stdout, output.stderr].concat();
         Ok::<_, Failure>(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
     };
+    // Who is missing is told in the rows of the others as well.
+    let or_missing = |version: Result<String, Failure>| version.unwrap_or_else(|failure| failure.to_string());
     let cores = thread::available_parallelism().map_or(0, usize::from);
     Ok(vec![
-        ("adit", version(&server::adit_binary()?, "--version")?),
-        ("OpenSSH", version(Path::new("ssh"), "-V")?),
+        ("adit", version(&adit::binary()?, "--version")?),
+        ("OpenSSH", or_missing(version(Path::new("ssh"), "-V"))),
+        ("rathole", or_missing(rathole::version())),
         (
             "machine",
             format!("{} {}, {cores} cores", system.sysname().to_string_lossy(), system.release().to_string_lossy()),
@@ -121,8 +154,8 @@ fn raise_file_limit() -> Result<(), Failure> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .doing("raise the limit of open files")?;
-    if limit.maximum.is_some_and(|files| files < 8_192) {
-        return Err(Failure::new("5,000 connections need 8,192 open files; see `ulimit -Hn`"));
+    if limit.maximum.is_some_and(|files| files < 12_288) {
+        return Err(Failure::new("5,000 connections with both ends here need 12,288 open files; see `ulimit -Hn`"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is measured, one file per kind; this file runs a measurement on both servers in turn.
+//! What is measured, one file per kind; this file runs a measurement on all who are compared, in turn.
 
 mod bulk;
 mod connections;
@@ -6,13 +6,13 @@ mod flood;
 mod idle_channels;
 mod idle_memory;
 mod logins;
+mod mesh;
 mod pages;
 mod ping;
 mod stalled;
 
 use crate::failure::Failure;
-use crate::report::{Figure, Row};
-use crate::server::Subject;
+use crate::report::{Figure, Measured, Row};
 
 /// How thoroughly to measure.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,44 @@ impl Plan {
     }
 }
 
+/// What kinds belong to, which can be asked for together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// The jump host beside sshd.
+    JumpHost,
+    /// The mesh beside rathole and a plain relay.
+    Mesh,
+}
+
+impl Group {
+    /// Both, in the table's order.
+    pub(crate) const ALL: [Self; 2] = [Self::JumpHost, Self::Mesh];
+
+    /// What to type.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::JumpHost => "jumphost",
+            Self::Mesh => "mesh",
+        }
+    }
+
+    /// What it compares.
+    pub(crate) fn tells(self) -> &'static str {
+        match self {
+            Self::JumpHost => "the jump host beside sshd",
+            Self::Mesh => "the mesh beside rathole and a plain TCP relay",
+        }
+    }
+
+    /// Its kinds, in the table's order.
+    pub(crate) fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::JumpHost => &JUMP_HOST,
+            Self::Mesh => &MESH,
+        }
+    }
+}
+
 /// A kind of measurement by the name it is asked for.
 pub(crate) struct Kind {
     /// What to type.
@@ -43,8 +81,7 @@ pub(crate) struct Kind {
     pub(crate) run: fn(Plan) -> Result<Vec<Row>, Failure>,
 }
 
-/// All kinds, in the table's order.
-pub(crate) const KINDS: [Kind; 11] = [
+const JUMP_HOST: [Kind; 11] = [
     Kind {
         name: "bulk",
         tells: "rate, server CPU and peak memory of bulk, by cipher, flows and direction",
@@ -70,17 +107,28 @@ pub(crate) const KINDS: [Kind; 11] = [
     },
 ];
 
-/// Measures `figures` on the subjects in turn, A B A B, so that whatever else this machine does falls on both. A subject that
-/// fails is not tried again, and its reason stands in the row.
-/// `measure` gives one reading per figure, in their order.
-fn alternate<Readings: IntoIterator<Item = f64>>(
-    subjects: &[Subject],
-    pairs: usize,
+const MESH: [Kind; 4] = [
+    Kind {
+        name: "mesh-bulk",
+        tells: "rate and CPU of bulk over 1 and 2 hops, and of 8 flows at once",
+        run: mesh::bulk,
+    },
+    Kind { name: "mesh-ping", tells: "64-byte ping-pong over 1 and 2 hops", run: mesh::ping },
+    Kind { name: "mesh-connections", tells: "connect and echo over 1 and 2 hops", run: mesh::connections },
+    Kind { name: "mesh-idle", tells: "memory of idle connections at each process on their way", run: mesh::idle },
+];
+
+/// Measures `figures` on the subjects in turn, A B A B, so that whatever else this machine does falls on all. A subject
+/// that fails is not tried again, and its reason stands in the row.
+/// `measure` gives one reading per figure, in their order; `None` where the figure is nothing that this subject has.
+fn alternate<S: Measured, Readings: IntoIterator<Item: Into<Option<f64>>>>(
+    subjects: &[S],
+    turns: usize,
     figures: impl IntoIterator<Item = Figure>,
-    mut measure: impl FnMut(Subject) -> Result<Readings, Failure>,
+    mut measure: impl FnMut(S) -> Result<Readings, Failure>,
 ) -> Vec<Row> {
-    let mut rows: Vec<Row> = figures.into_iter().map(Row::new).collect();
-    for _ in 0..pairs {
+    let mut rows: Vec<Row> = figures.into_iter().map(Row::new::<S>).collect();
+    for _ in 0..turns {
         for subject in subjects {
             if rows.iter().any(|row| row.has_failed(*subject)) {
                 continue;
@@ -88,6 +136,7 @@ fn alternate<Readings: IntoIterator<Item = f64>>(
             match measure(*subject) {
                 Ok(readings) => {
                     for (row, reading) in rows.iter_mut().zip(readings) {
+                        let Some(reading) = reading.into() else { continue };
                         eprintln!("  {:5} {} {}", subject.name(), row.describe_reading(reading), row.what());
                         row.push(*subject, reading);
                     }

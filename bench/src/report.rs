@@ -1,14 +1,28 @@
-//! Rows of figures, as a Markdown table for people and as JSON for the next run.
+//! Rows of figures, as Markdown tables for people and as JSON for the next run.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::server::Subject;
 use crate::stats::median;
+
+/// Whoever is measured: we, or a peer that stands beside us in the table.
+pub(crate) trait Measured: Copy + 'static {
+    /// We.
+    const OURS: Self;
+    /// The others, in the table's order.
+    const PEERS: &'static [Self];
+
+    /// In the table.
+    fn name(self) -> &'static str;
+}
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
+    /// 10^9 bits per second.
+    GigabitsPerSecond,
     /// 10^6 bytes per second.
     MegabytesPerSecond,
     /// Processor seconds per 2^30 bytes.
@@ -32,6 +46,7 @@ pub(crate) enum Unit {
 impl Unit {
     fn name(self) -> &'static str {
         match self {
+            Self::GigabitsPerSecond => "Gbit/s",
             Self::MegabytesPerSecond => "MB/s",
             Self::SecondsPerGib => "s/GiB",
             Self::PerSecond => "/s",
@@ -54,7 +69,7 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// Ours is no less than this.
     AtLeast(f64),
-    /// Ours divided by sshd's is no less than this.
+    /// Ours divided by the first peer's is no less than this.
     RatioAtLeast(f64),
 }
 
@@ -80,25 +95,27 @@ impl Figure {
     }
 }
 
-/// What was read on one server.
-#[derive(Debug, Default)]
-struct Readings {
+/// What was read on one of those who are measured.
+#[derive(Debug)]
+struct Side {
+    name: &'static str,
     values: Vec<f64>,
     failure: Option<String>,
 }
 
-/// A figure with its readings, in the order they were made: the n-th of each side are a pair.
+/// A figure with its readings, in the order they were made: the n-th of all sides were made in one turn.
 #[derive(Debug)]
 pub(crate) struct Row {
     figure: Figure,
-    adit: Readings,
-    sshd: Readings,
+    ours: Side,
+    peers: Vec<Side>,
 }
 
 impl Row {
     /// A row without readings.
-    pub(crate) fn new(figure: Figure) -> Self {
-        Self { figure, adit: Readings::default(), sshd: Readings::default() }
+    pub(crate) fn new<S: Measured>(figure: Figure) -> Self {
+        let peers = S::PEERS.iter().map(|peer| Side::new(peer.name())).collect();
+        Self { figure, ours: Side::new(S::OURS.name()), peers }
     }
 
     /// What the row is about.
@@ -112,64 +129,62 @@ impl Row {
     }
 
     /// Adds a reading.
-    pub(crate) fn push(&mut self, subject: Subject, reading: f64) {
-        self.side_mut(subject).values.push(reading);
+    pub(crate) fn push(&mut self, subject: impl Measured, reading: f64) {
+        self.side_mut(subject.name()).values.push(reading);
     }
 
     /// Notes that a subject could not be measured.
-    pub(crate) fn fail(&mut self, subject: Subject, failure: &Failure) {
-        self.side_mut(subject).failure = Some(failure.to_string());
+    pub(crate) fn fail(&mut self, subject: impl Measured, failure: &Failure) {
+        self.side_mut(subject.name()).failure = Some(failure.to_string());
     }
 
     /// Whether it could not.
-    pub(crate) fn has_failed(&self, subject: Subject) -> bool {
-        self.side(subject).failure.is_some()
+    pub(crate) fn has_failed(&self, subject: impl Measured) -> bool {
+        self.sides().any(|side| side.name == subject.name() && side.failure.is_some())
     }
 
-    /// A row made from two others, reading by reading.
+    /// A row made from two others with the same sides, reading by reading.
     pub(crate) fn divided_by(&self, other: &Self, figure: Figure) -> Self {
-        let mut row = Self::new(figure);
-        for subject in Subject::PAIR {
-            let readings = self.side(subject).values.iter().zip(&other.side(subject).values);
-            row.side_mut(subject).values = readings.map(|(above, below)| above / below).collect();
-        }
-        row
+        let peers = self.peers.iter().zip(&other.peers).map(|(above, below)| above.divided_by(below)).collect();
+        Self { figure, ours: self.ours.divided_by(&other.ours), peers }
     }
 
-    fn side(&self, subject: Subject) -> &Readings {
-        match subject {
-            Subject::Adit => &self.adit,
-            Subject::Sshd => &self.sshd,
-        }
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        std::iter::once(&self.ours).chain(&self.peers)
     }
 
-    fn side_mut(&mut self, subject: Subject) -> &mut Readings {
-        match subject {
-            Subject::Adit => &mut self.adit,
-            Subject::Sshd => &mut self.sshd,
+    fn side_mut(&mut self, name: &'static str) -> &mut Side {
+        if self.ours.name == name {
+            return &mut self.ours;
         }
+        let place = self.peers.iter().position(|side| side.name == name);
+        let place = place.unwrap_or_else(|| {
+            self.peers.push(Side::new(name));
+            self.peers.len() - 1
+        });
+        &mut self.peers[place]
     }
 
-    /// The median of the pairs' ratios: what moved the machine during a pair moved both its halves.
-    fn ratio(&self) -> Option<f64> {
+    /// The median of the turns' ratios: what moved the machine during a turn moved all who were measured in it.
+    fn ratio(&self, peer: &Side) -> Option<f64> {
         if self.figure.kept_apart {
             return None;
         }
-        let pairs = self.adit.values.iter().zip(&self.sshd.values).filter(|(_, sshd)| **sshd > 0.0);
-        median(&pairs.map(|(adit, sshd)| adit / sshd).collect::<Vec<_>>())
+        let pairs = self.ours.values.iter().zip(&peer.values).filter(|(_, theirs)| **theirs > 0.0);
+        median(&pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
     }
 
     /// Whether the promise was held; `None` where there is none or nothing to judge it by.
     fn holds(&self) -> Option<bool> {
         // A promise about something that could not be measured is not held.
-        if self.adit.failure.is_some() && self.figure.bound != Bound::Free {
+        if self.ours.failure.is_some() && self.figure.bound != Bound::Free {
             return Some(false);
         }
         match self.figure.bound {
             Bound::Free => None,
-            Bound::AtMost(most) => median(&self.adit.values).map(|value| value <= most),
-            Bound::AtLeast(least) => median(&self.adit.values).map(|value| value >= least),
-            Bound::RatioAtLeast(least) => self.ratio().map(|ratio| ratio >= least),
+            Bound::AtMost(most) => median(&self.ours.values).map(|value| value <= most),
+            Bound::AtLeast(least) => median(&self.ours.values).map(|value| value >= least),
+            Bound::RatioAtLeast(least) => self.ratio(self.peers.first()?).map(|ratio| ratio >= least),
         }
     }
 
@@ -178,41 +193,68 @@ impl Row {
             Bound::Free => "—".to_owned(),
             Bound::AtMost(most) => format!("≤ {}", number(most)),
             Bound::AtLeast(least) => format!("≥ {}", number(least)),
-            Bound::RatioAtLeast(least) => format!("≥ {} × sshd", number(least)),
+            Bound::RatioAtLeast(least) => {
+                format!("≥ {} × {}", number(least), self.peers.first().map_or("—", |peer| peer.name))
+            }
         }
     }
 
+    /// The lines above a table of such rows.
+    fn markdown_head(&self) -> String {
+        let ours = self.ours.name;
+        let mut head = format!("| What | Unit | {ours}, median (min–max) |");
+        let mut rule = "|---|---|---:|".to_owned();
+        for peer in &self.peers {
+            head.push_str(&format!(" {}, median (min–max) | {ours} / {} |", peer.name, peer.name));
+            rule.push_str("---:|---:|");
+        }
+        format!("{head} Promised | Held |\n{rule}---|---|\n")
+    }
+
     fn markdown(&self) -> String {
-        let ratio = self.ratio().map_or("—".to_owned(), |ratio| format!("{ratio:.2}"));
+        let mut line = format!("| {} | {} | {} |", self.figure.what, self.figure.unit.name(), self.ours.cell());
+        for peer in &self.peers {
+            let ratio = self.ratio(peer).map_or("—".to_owned(), |ratio| format!("{ratio:.2}"));
+            line.push_str(&format!(" {} | {ratio} |", peer.cell()));
+        }
         let holds = match self.holds() {
             Some(true) => "yes",
             Some(false) => "**no**",
             None => "—",
         };
-        let (what, unit) = (&self.figure.what, self.figure.unit.name());
-        format!(
-            "| {what} | {unit} | {} | {} | {ratio} | {} | {holds} |",
-            self.adit.cell(),
-            self.sshd.cell(),
-            self.promise()
-        )
+        format!("{line} {} | {holds} |", self.promise())
     }
 
     fn json(&self) -> Value {
-        let side = |readings: &Readings| json!({ "readings": readings.values, "failure": readings.failure });
+        let peers = self.peers.iter().map(|peer| {
+            json!({
+                "name": peer.name,
+                "readings": peer.values,
+                "failure": peer.failure,
+                "ratio": self.ratio(peer),
+            })
+        });
         json!({
             "what": self.figure.what,
             "unit": self.figure.unit.name(),
-            "adit": side(&self.adit),
-            "sshd": side(&self.sshd),
-            "ratio": self.ratio(),
+            "adit": { "readings": self.ours.values, "failure": self.ours.failure },
+            "peers": peers.collect::<Vec<_>>(),
             "promise": self.promise(),
             "holds": self.holds(),
         })
     }
 }
 
-impl Readings {
+impl Side {
+    fn new(name: &'static str) -> Self {
+        Self { name, values: Vec::new(), failure: None }
+    }
+
+    fn divided_by(&self, other: &Self) -> Self {
+        let values = self.values.iter().zip(&other.values).map(|(above, below)| above / below).collect();
+        Self { name: self.name, values, failure: self.failure.clone().or_else(|| other.failure.clone()) }
+    }
+
     fn cell(&self) -> String {
         let Some(middle) = median(&self.values) else {
             return if self.failure.is_some() { "failed".to_owned() } else { "—".to_owned() };
@@ -226,20 +268,21 @@ impl Readings {
     }
 }
 
-/// The whole table, and beneath it why cells are missing.
+/// A table for each group of rows with the same peers, and beneath them why cells are missing.
 pub(crate) fn markdown(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "| What | Unit | adit, median (min–max) | sshd, median (min–max) | adit / sshd | Promised | Held |\n\
-         |---|---|---:|---:|---:|---|---|\n",
-    );
+    let alike = |one: &Row, other: &Row| one.sides().map(|side| side.name).eq(other.sides().map(|side| side.name));
+    let table = |rows: &[Row]| {
+        let head = rows.first().map(Row::markdown_head).unwrap_or_default();
+        head + &rows.iter().map(|row| row.markdown() + "\n").collect::<String>()
+    };
+    let mut text = rows.chunk_by(alike).map(table).collect::<Vec<_>>().join("\n");
+    // Who cannot be measured is missing in many rows, for one reason.
+    let mut told = BTreeSet::new();
     for row in rows {
-        text.push_str(&row.markdown());
-        text.push('\n');
-    }
-    for row in rows {
-        for subject in Subject::PAIR {
-            if let Some(failure) = &row.side(subject).failure {
-                text.push_str(&format!("\n{} failed in “{}”: {failure}\n", subject.name(), row.figure.what));
+        for side in row.sides() {
+            let Some(failure) = &side.failure else { continue };
+            if told.insert((side.name, failure)) {
+                text.push_str(&format!("\n{} failed in “{}”: {failure}\n", side.name, row.figure.what));
             }
         }
     }
@@ -265,26 +308,65 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn row(bound: Bound, adit: &[f64], sshd: &[f64]) -> Row {
-        let mut row = Row::new(Figure::new("it", Unit::Seconds, bound));
-        adit.iter().for_each(|reading| row.push(Subject::Adit, *reading));
-        sshd.iter().for_each(|reading| row.push(Subject::Sshd, *reading));
+    #[derive(Clone, Copy)]
+    enum Someone {
+        Adit,
+        Peer,
+        Other,
+    }
+
+    impl Measured for Someone {
+        const OURS: Self = Self::Adit;
+        const PEERS: &'static [Self] = &[Self::Peer, Self::Other];
+
+        fn name(self) -> &'static str {
+            match self {
+                Self::Adit => "adit",
+                Self::Peer => "peer",
+                Self::Other => "other",
+            }
+        }
+    }
+
+    fn row(bound: Bound, adit: &[f64], peer: &[f64]) -> Row {
+        let mut row = Row::new::<Someone>(Figure::new("it", Unit::Seconds, bound));
+        adit.iter().for_each(|reading| row.push(Someone::Adit, *reading));
+        peer.iter().for_each(|reading| row.push(Someone::Peer, *reading));
         row
     }
 
     #[test]
     fn the_ratio_is_the_median_of_pairs() {
         let row = row(Bound::RatioAtLeast(2.0), &[2.0, 30.0, 4.0], &[1.0, 10.0, 4.0]);
-        assert_eq!(row.ratio(), Some(2.0));
+        assert_eq!(row.ratio(&row.peers[0]), Some(2.0));
         assert_eq!(row.holds(), Some(true));
-        assert_eq!(row.markdown(), "| it | s | 4.00 (2.00–30.0) | 4.00 (1.00–10.0) | 2.00 | ≥ 2.00 × sshd | yes |");
+        let cells = "4.00 (2.00–30.0) | 4.00 (1.00–10.0) | 2.00 | — | — | ≥ 2.00 × peer | yes";
+        assert_eq!(row.markdown(), format!("| it | s | {cells} |"));
+    }
+
+    #[test]
+    fn each_peer_has_a_ratio_of_its_own() {
+        let mut row = row(Bound::Free, &[6.0], &[3.0]);
+        row.push(Someone::Other, 12.0);
+        assert_eq!(row.markdown(), "| it | s | 6.00 | 3.00 | 2.00 | 12.0 | 0.50 | — | — |");
+        let columns = |line: &str| line.matches('|').count();
+        assert!(row.markdown_head().lines().all(|line| columns(line) == columns(&row.markdown())));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_for_all_its_rows() {
+        let mut rows = [row(Bound::Free, &[1.0], &[]), row(Bound::Free, &[1.0], &[])];
+        rows.iter_mut().for_each(|row| row.fail(Someone::Peer, &Failure::new("not installed")));
+        let text = markdown(&rows);
+        assert_eq!(text.matches("peer failed in “it”: not installed").count(), 1);
+        assert_eq!(text.matches("| failed |").count(), 2);
     }
 
     #[test]
     fn a_promise_about_a_failed_measurement_is_not_held() {
         let mut row = row(Bound::AtMost(5.0), &[1.0], &[]);
         assert_eq!(row.holds(), Some(true));
-        row.fail(Subject::Adit, &Failure::new("no"));
+        row.fail(Someone::Adit, &Failure::new("no"));
         assert_eq!(row.holds(), Some(false));
     }
 

@@ -2,24 +2,23 @@
 //!
 //! Both have their limits lifted and nothing else: what is measured is their defaults.
 
-use std::env;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use adit_ssh::crypto::{Cipher, HostKey, KexAlgorithm};
 use adit_ssh::{Algorithms, ClientConfig, Limits};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::adit;
 use crate::failure::{Doing, Failure};
+use crate::process::{Process, free_address};
 use crate::process_tree::ProcessTree;
+use crate::report::Measured;
 
 /// OpenSSH's server insists on being called by its full path.
 const SSHD: &str = "/usr/sbin/sshd";
@@ -27,12 +26,6 @@ const SSHD: &str = "/usr/sbin/sshd";
 const FORWARDS: &str = "10000-32000";
 /// The account of adit whose key logs in.
 const ACCOUNT: &str = "bench";
-/// From the start of a server to its first answer.
-const START: Duration = Duration::from_secs(15);
-/// How long a stopped server may take.
-const STOP: Duration = Duration::from_secs(5);
-/// Between two looks at something that is awaited.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +39,13 @@ pub(crate) enum Subject {
 impl Subject {
     /// In the order of a pair.
     pub(crate) const PAIR: [Self; 2] = [Self::Adit, Self::Sshd];
+}
 
-    /// In a table.
-    pub(crate) fn name(self) -> &'static str {
+impl Measured for Subject {
+    const OURS: Self = Self::Adit;
+    const PEERS: &'static [Self] = &[Self::Sshd];
+
+    fn name(self) -> &'static str {
         match self {
             Self::Adit => "adit",
             Self::Sshd => "sshd",
@@ -58,7 +55,8 @@ impl Subject {
 
 /// A running server. Dropping it ends it and removes its folder; its clients should be gone by then.
 pub(crate) struct Server {
-    process: Child,
+    // Before its folder, so that it has ended when that goes.
+    process: Process,
     ssh: SocketAddr,
     user: String,
     host_key: HostKey,
@@ -90,15 +88,14 @@ impl Server {
         let limits: String = limits.iter().map(|limit| format!("    {limit}: 0\n")).collect();
         let text = format!("jumphost:\n  penalty_exempt: [127.0.0.0/8]\n  limits:\n{limits}");
         fs::write(&config, text).doing("write the configuration")?;
-        let mut command = adit()?;
+        let mut command = adit::command("jumphost")?;
         command.arg("--data").arg(&data).args(["--ssh", "127.0.0.1:0", "--web", "127.0.0.1:0"]);
         command.args(["--forward-address", "127.0.0.1", "--ports", FORWARDS, "--config"]).arg(&config);
-        let mut process = spawn(&mut command, folder.path())?;
-        let ssh =
-            await_start(&mut process, folder.path(), || address(&fs::read(data.join("addresses.json")).ok()?, "ssh"))?;
+        let mut process = Process::start(&mut command, folder.path().join("log"))?;
+        let ssh = process.await_start(|_| address(&fs::read(data.join("addresses.json")).ok()?, "ssh"))?;
         let key = folder.path().join("key.pub");
-        administer(adit()?.arg("--data").arg(&data).args(["account", "add", ACCOUNT]))?;
-        administer(adit()?.arg("--data").arg(&data).args(["key", "add", ACCOUNT]).arg(&key))?;
+        adit::finish(adit::command("jumphost")?.arg("--data").arg(&data).args(["account", "add", ACCOUNT]))?;
+        adit::finish(adit::command("jumphost")?.arg("--data").arg(&data).args(["key", "add", ACCOUNT]).arg(&key))?;
         let host_key = read_key(&data.join("host_key_ed25519"))?;
         Ok(Self { process, ssh, user: "tunnel".to_owned(), host_key, folder })
     }
@@ -106,9 +103,7 @@ impl Server {
     fn start_sshd(folder: TempDir) -> Result<Self, Failure> {
         let file = |name: &str| folder.path().join(name);
         write_key(&file("host_key"))?;
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("find a free port")?;
-        let ssh = probe.local_addr().doing("find a free port")?;
-        drop(probe);
+        let ssh = free_address()?;
         let text = format!(
             "ListenAddress {ssh}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
@@ -127,8 +122,8 @@ impl Server {
         }
         // Its privilege separation wants this folder, which some systems make only at boot.
         let _ = fs::create_dir_all("/run/sshd");
-        let mut process = spawn(Command::new(SSHD).args(["-D", "-e", "-f"]).arg(&config), folder.path())?;
-        await_start(&mut process, folder.path(), || TcpStream::connect(ssh).ok())?;
+        let mut process = Process::start(Command::new(SSHD).args(["-D", "-e", "-f"]).arg(&config), file("log"))?;
+        process.await_start(|_| TcpStream::connect(ssh).ok())?;
         let user = Command::new("id").arg("-un").output().doing("ask for this user's name")?;
         let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
         let host_key = read_key(&file("host_key"))?;
@@ -165,7 +160,7 @@ impl Server {
     /// A link with which the holder of that account sets its password, which ends its sessions at the dashboard.
     pub(crate) fn password_link(&self) -> Result<String, Failure> {
         let words = ["account", "password-link", ACCOUNT, "--json"];
-        let answer = administer(adit()?.arg("--data").arg(self.data()).args(words))?;
+        let answer = adit::finish(adit::command("jumphost")?.arg("--data").arg(self.data()).args(words))?;
         let link: Value = serde_json::from_slice(&answer).doing("read a password link")?;
         let url = link["url"].as_str().ok_or_else(|| Failure::new("a password link has no address"))?;
         Ok(url.to_owned())
@@ -177,7 +172,7 @@ impl Server {
 
     /// What it costs.
     pub(crate) fn processes(&self) -> ProcessTree {
-        ProcessTree::new(self.process.id())
+        self.process.tree()
     }
 
     /// How the engine's client logs in here, with one key exchange and one cipher, so that both servers do the same work.
@@ -192,81 +187,10 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    /// Ends the server and what is left of its sessions, each by its id.
-    fn drop(&mut self) {
-        for pid in self.processes().pids() {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // It may have ended meanwhile.
-                let _ = kill_process(pid, Signal::TERM);
-            }
-        }
-        let give_up = Instant::now() + STOP;
-        while Instant::now() < give_up && matches!(self.process.try_wait(), Ok(None)) {
-            thread::sleep(LOOK_AGAIN);
-        }
-        // No more than can be done; a program that has ended cannot be killed.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// `adit jumphost`, with none of the settings that whoever runs the benchmark may have made.
-fn adit() -> Result<Command, Failure> {
-    let mut command = Command::new(adit_binary()?);
-    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ADIT_")) {
-        command.env_remove(name);
-    }
-    command.arg("jumphost");
-    Ok(command)
-}
-
 /// One of the addresses in what adit writes when it has bound them.
 fn address(addresses: &[u8], of: &str) -> Option<SocketAddr> {
     let addresses: Value = serde_json::from_slice(addresses).ok()?;
     addresses.get(of)?.as_str()?.parse().ok()
-}
-
-/// Runs an administrator's command that must succeed; returns what it printed.
-fn administer(command: &mut Command) -> Result<Vec<u8>, Failure> {
-    let output = command.output().doing("run an administrator's command")?;
-    let told = || Failure::new(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
-    if output.status.success() { Ok(output.stdout) } else { Err(told()) }
-}
-
-/// The program that is measured: `ADIT_BIN`, else the one beside this program.
-pub(crate) fn adit_binary() -> Result<PathBuf, Failure> {
-    if let Some(path) = env::var_os("ADIT_BIN") {
-        return Ok(path.into());
-    }
-    let ours = env::current_exe().doing("find this program")?;
-    let built = ours.with_file_name("adit");
-    let missing = || Failure::new(format!("{} is missing: run bench/run, or set ADIT_BIN", built.display()));
-    built.is_file().then(|| built.clone()).ok_or_else(missing)
-}
-
-fn spawn(command: &mut Command, folder: &Path) -> Result<Child, Failure> {
-    let log = fs::File::create(folder.join("log")).doing("make a log file")?;
-    let errors = log.try_clone().doing("share a log file")?;
-    command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().doing("start the program")
-}
-
-fn await_start<T>(process: &mut Child, folder: &Path, answer: impl Fn() -> Option<T>) -> Result<T, Failure> {
-    let give_up = Instant::now() + START;
-    loop {
-        if let Some(answer) = answer() {
-            return Ok(answer);
-        }
-        let ended = !matches!(process.try_wait(), Ok(None));
-        if ended || Instant::now() > give_up {
-            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            // No more than can be done; it may have ended by itself.
-            let _ = process.kill();
-            let _ = process.wait();
-            return Err(Failure::new(format!("it did not start: {log}")));
-        }
-        thread::sleep(LOOK_AGAIN);
-    }
 }
 
 /// Makes an Ed25519 key pair: `path` and `path.pub`.

@@ -1,0 +1,153 @@
+//! The mesh over one hop and over two, beside rathole and beside a plain relay. Both have one way alone, and are
+//! measured on it once for each number of hops, so that every reading of ours has theirs of the same turn.
+
+use std::time::{Duration, Instant};
+
+use super::{Plan, alternate};
+use crate::failure::Failure;
+use crate::forwarding::{Forwarder, Hops, Place, Running, Way};
+use crate::report::{Bound, Figure, Row, Unit};
+use crate::service::Service;
+use crate::stats::Latencies;
+use crate::visitor::{Direction, Pinger, ask_once, carry};
+
+const GIB: f64 = (1u64 << 30) as f64;
+const KIB: f64 = 1024.0;
+/// Carried before the clock starts: the windows are open then and the largest datagram is found.
+const WARM_UP: u64 = 64 << 20;
+/// Connections at once.
+const FLOWS: u64 = 8;
+
+/// Rate and CPU of bulk: one connection over each number of hops, and several over one.
+pub(crate) fn bulk(plan: Plan) -> Result<Vec<Row>, Failure> {
+    let service = Service::start()?;
+    Ok(Direction::ALL.into_iter().flat_map(|direction| bulk_in(plan, &service, direction)).collect())
+}
+
+fn bulk_in(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
+    let passes =
+        [(Hops::One, 1, Bound::AtLeast(1.5)), (Hops::Two, 1, Bound::AtLeast(0.9)), (Hops::One, FLOWS, Bound::Free)];
+    let figures = passes.map(|(hops, flows, rate)| {
+        let many = if flows == 1 { "1 flow".to_owned() } else { format!("{flows} flows") };
+        let what = format!("mesh bulk {}, {}, {many}", direction.name(), hops.name());
+        let cpu =
+            |place: &Place| Figure::new(format!("{what}: {} CPU", place.name()), Unit::SecondsPerGib, Bound::Free);
+        let rate = Figure::new(format!("{what}: rate"), Unit::GigabitsPerSecond, rate);
+        [rate].into_iter().chain(hops.places().iter().map(cpu)).collect::<Vec<_>>()
+    });
+    let many_at = figures[0].len() + figures[1].len();
+    let bytes = plan.choose(256u64 << 20, 1 << 30);
+    let mut rows = alternate(&Forwarder::ALL, plan.pairs(), figures.concat(), |forwarder| {
+        let running = Running::start(forwarder, service.address())?;
+        let mut readings = Vec::new();
+        for (hops, flows, _) in passes {
+            let way = running.way(hops)?;
+            carry(way.port, direction, WARM_UP, flows)?;
+            let before = cpu(way, hops);
+            let took = carry(way.port, direction, bytes, flows)?.as_secs_f64();
+            let spent = cpu(way, hops).into_iter().zip(before).map(|(after, before)| Some(after? - before?));
+            readings.push(Some(bytes as f64 * 8.0 / 1e9 / took));
+            readings.extend(spent.map(|spent| spent.map(|seconds| seconds / (bytes as f64 / GIB))));
+        }
+        Ok(readings)
+    });
+    let what = format!("mesh bulk {}, 1 hop, rate of {FLOWS} flows against 1", direction.name());
+    let against = rows[many_at].divided_by(&rows[0], Figure::new(what, Unit::Factor, Bound::AtLeast(0.85)));
+    rows.push(against);
+    rows
+}
+
+/// Seconds that the process at each place has spent.
+fn cpu(way: Way, hops: Hops) -> Vec<Option<f64>> {
+    hops.places().iter().map(|place| way.process(*place).map(|process| process.cpu().as_secs_f64())).collect()
+}
+
+/// Small messages to and fro, with nothing else on the way.
+pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
+    let bounds = |_: Hops| (Bound::Free, Bound::AtMost(1_000.0));
+    // Some ten thousand pings.
+    let time = plan.choose(Duration::from_secs(1), Duration::from_secs(4));
+    latencies(plan, "mesh ping, idle", bounds, |way| Pinger::start(way.port)?.ping_for(time))
+}
+
+/// Connections one after the other: connect, ask 64 bytes, be answered 64 bytes, and be closed by the service.
+pub(crate) fn connections(plan: Plan) -> Result<Vec<Row>, Failure> {
+    let bounds = |hops: Hops| match hops {
+        Hops::One => (Bound::Free, Bound::Free),
+        Hops::Two => (Bound::AtMost(2_000.0), Bound::AtMost(6_000.0)),
+    };
+    let time = plan.choose(Duration::from_secs(1), Duration::from_secs(4));
+    latencies(plan, "mesh connect and echo", bounds, |way| {
+        let over = Instant::now() + time;
+        let mut latencies = Latencies::default();
+        while Instant::now() < over {
+            let began = Instant::now();
+            ask_once(way.port)?;
+            latencies.push(began.elapsed());
+        }
+        Ok(latencies)
+    })
+}
+
+/// The median and the 99th percentile over each number of hops, in microseconds.
+fn latencies(
+    plan: Plan,
+    what: &str,
+    bounds: impl Fn(Hops) -> (Bound, Bound),
+    measure: impl Fn(Way) -> Result<Latencies, Failure>,
+) -> Result<Vec<Row>, Failure> {
+    let service = Service::start()?;
+    let figures = Hops::ALL.map(|hops| {
+        let (p50, p99) = bounds(hops);
+        let figure =
+            |name: &str, bound| Figure::new(format!("{what}, {}: {name}", hops.name()), Unit::Microseconds, bound);
+        [figure("p50", p50), figure("p99", p99)]
+    });
+    Ok(alternate(&Forwarder::ALL, plan.pairs(), figures.concat(), |forwarder| {
+        let running = Running::start(forwarder, service.address())?;
+        let mut readings = Vec::new();
+        for hops in Hops::ALL {
+            let way = running.way(hops)?;
+            // The first connection finds everything cold.
+            ask_once(way.port)?;
+            let latencies = measure(way)?;
+            readings.extend([latencies.quantile(0.5), latencies.quantile(0.99)]);
+        }
+        Ok(readings)
+    }))
+}
+
+/// So many idle connections at first, and so many in the end: what grows faster than they do, shows.
+const IDLE: [usize; 2] = [1_000, 5_000];
+/// Come and go before the first look, so that the code and the pools are in memory.
+const FIRST: usize = 16;
+
+/// Memory of idle connections over two hops, each used once, at each process on their way.
+pub(crate) fn idle(plan: Plan) -> Result<Vec<Row>, Failure> {
+    let service = Service::start()?;
+    let places = Hops::Two.places();
+    let figures = IDLE.iter().flat_map(|count| {
+        places.iter().map(move |place| {
+            let bound = match place {
+                Place::Listener => 32e3 / KIB,
+                Place::Transit | Place::Endpoint => 16e3 / KIB,
+            };
+            let what = format!("mesh, idle connection over 2 hops, of {count}: at the {}", place.name());
+            Figure::new(what, Unit::Kib, Bound::AtMost(bound))
+        })
+    });
+    Ok(alternate(&Forwarder::ALL, plan.choose(1, 3), figures, |forwarder| {
+        let running = Running::start(forwarder, service.address())?;
+        let way = running.way(Hops::Two)?;
+        let join = |count: usize| (0..count).map(|_| Pinger::start(way.port)).collect::<Result<Vec<_>, _>>();
+        let look = || places.iter().map(|place| Some(way.process(*place)?.memory_at_rest() as f64 / KIB));
+        drop(join(FIRST)?);
+        let before: Vec<Option<f64>> = look().collect();
+        let (mut idle, mut readings) = (Vec::new(), Vec::new());
+        for count in IDLE {
+            idle.extend(join(count - idle.len())?);
+            readings.extend(look().zip(&before).map(|(now, before)| Some((now? - (*before)?) / count as f64)));
+        }
+        Ok(readings)
+    }))
+}
