@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit_core::mesh::{LinkRefused, PublicKey};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
@@ -26,8 +28,9 @@ const STRANGERS_WINDOW: u32 = 128 * 1024;
 /// Bytes of datagrams that wait to be sent, or to be taken by whoever they are for: some milliseconds of a fast link. More are lost, the
 /// oldest first. Strangers can fill this as well.
 const DATAGRAMS: usize = 512 * 1024;
-/// The largest packet that is looked for; each network says itself how large one may be (RFC 8899).
-const LARGEST_MTU: u16 = 16_384;
+/// The largest packet that is taken, and looked for; each network says itself how large one may be (RFC 8899). quinn sends ten at a time as
+/// one datagram of the kernel's (UDP segmentation offload), which has no more than 65,507 bytes.
+const LARGEST_MTU: u16 = 6_550;
 /// What the kernel may hold of datagrams that come in while we are busy; it gives less where it allows no more.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
@@ -46,12 +49,10 @@ pub(crate) fn endpoint(
     // Of the key, so that a process started anew tells the peers of the one before it that their connections are gone
     // (RFC 9000 §10.3), and they need not wait for silence.
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, reset_key);
-    let mut endpoint = Endpoint::new(
-        EndpointConfig::new(Arc::new(key)),
-        listen.is_some().then_some(server),
-        socket(listen)?,
-        Arc::new(TokioRuntime),
-    )?;
+    let mut packets = EndpointConfig::new(Arc::new(key));
+    packets.max_udp_payload_size(LARGEST_MTU).map_err(io::Error::other)?;
+    let mut endpoint =
+        Endpoint::new(packets, listen.is_some().then_some(server), socket(listen)?, Arc::new(TokioRuntime))?;
     endpoint.set_default_client_config(client);
     Ok(endpoint)
 }
@@ -63,9 +64,13 @@ fn socket(listen: Option<SocketAddr>) -> io::Result<std::net::UdpSocket> {
             // Without a fixed address, both families go through one socket.
             socket.set_only_v6(listen.is_some() && !address.ip().is_unspecified())?;
         }
-        // Both are wishes; the kernel's own limit may be lower.
-        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        // All are wishes: the kernel's own limit (`net.core.rmem_max`) may be lower, and who may not go beyond it takes what it gives.
+        if setsockopt(&socket, RcvBufForce, &SOCKET_BUFFER).is_err() {
+            let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+        }
+        if setsockopt(&socket, SndBufForce, &SOCKET_BUFFER).is_err() {
+            let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        }
         socket.bind(&address.into())?;
         io::Result::Ok(socket.into())
     };
