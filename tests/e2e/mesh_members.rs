@@ -203,11 +203,7 @@ fn wrong_input_gets_a_clear_answer() {
         (&["run", "--config", nowhere], 78, "bad-config-file", "nowhere"),
     ];
     for (words, exit, name, told) in everything {
-        let ask = |more: &[&str]| {
-            let mut command = agent.command(&[words, more].concat());
-            // A list that was made elsewhere is for those who have no root.
-            finish(if words.contains(&"--list") { command.env_remove("ADIT_MESH_ROOT") } else { &mut command }, SOON)
-        };
+        let ask = |more: &[&str]| agent.adit(&[words, more].concat());
         let said = ask(&[]);
         assert!(said.code() == *exit && said.stderr.contains(told) && said.stdout.is_empty(), "{words:?}: {said:?}");
         assert!(!said.stderr.contains(&token[..token.len() - 1]), "no secret in an error: {said:?}");
