@@ -25,6 +25,8 @@ const _: () = assert!(MAX_DATAGRAM < storage::CIRCUIT_SIZE, "one fits into lent 
 
 /// Messages that wait for a stream to take them.
 const QUEUE: usize = 16;
+/// So many datagrams are sent before others have their turn.
+const TURN: usize = 8;
 /// The longest there is behind its length of two bytes.
 const MAX_MESSAGE: usize = u16::MAX as usize;
 
@@ -72,6 +74,7 @@ struct End<'a, L> {
 
 impl<L: Local> End<'_, L> {
     async fn send_all(&self, way: Option<&Way>, queue: &mpsc::Sender<Vec<u8>>) {
+        let mut since_turn = 0;
         while self.local.ready().await.is_ok() {
             let mut storage = storage::lend_circuit();
             let taken = self.local.take(&mut storage[1..=MAX_DATAGRAM]);
@@ -83,6 +86,12 @@ impl<L: Local> End<'_, L> {
                     self.tell(Flow::handle_sent);
                     self.of_key.bytes_in.add(taken as u64);
                     send(sealed, way, queue, &self.of_agent.datagrams_lost);
+                    // Nothing above waits while there is more: the stream's writer, what comes back and whoever ends the flow have their turn.
+                    since_turn += 1;
+                    if since_turn >= TURN || queue.capacity() == 0 {
+                        since_turn = 0;
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Some((_, Err(_))) => return,
             }
@@ -199,13 +208,12 @@ async fn pass_datagrams(lane: Option<Lane>, way: Option<Way>, queue: mpsc::WeakS
 
 /// Sends what is sealed behind [`NAME`] free bytes: as a datagram where it fits, or through the stream if that has room.
 fn send(datagram: Vec<u8>, way: Option<&Way>, queue: &mpsc::Sender<Vec<u8>>, lost: &Counter) {
-    let too_long = match way {
-        Some(way) => way.send(datagram).err(),
-        None => Some(datagram),
+    let sent = match way {
+        Some(way) => way.send(datagram),
+        None => Err(datagram),
     };
-    if let Some(datagram) = too_long
-        && queue.try_send(datagram).is_err()
-    {
+    let is_sent = sent.unwrap_or_else(|datagram| queue.try_send(datagram).is_ok());
+    if !is_sent {
         lost.add(1);
     }
 }

@@ -74,18 +74,19 @@ impl Drop for Lane {
 }
 
 impl Way {
-    /// Sends a datagram whose first [`NAME`] bytes are free. It may be lost on its way, or by older ones that wait.
+    /// Sends a datagram whose first [`NAME`] bytes are free. It may be lost on its way; `false`: it is lost here, because too many
+    /// wait.
     ///
     /// # Errors
     /// It is longer than the link takes now; it comes back.
-    pub(crate) fn send(&self, mut datagram: Vec<u8>) -> Result<(), Vec<u8>> {
-        if !self.link.transport.takes_datagram(datagram.len()) {
+    pub(crate) fn send(&self, mut datagram: Vec<u8>) -> Result<bool, Vec<u8>> {
+        let transport = &self.link.transport;
+        if !transport.takes_datagram(datagram.len()) {
             return Err(datagram);
         }
         if let Some(name) = datagram.first_chunk_mut() {
             *name = self.name.to_be_bytes();
         }
-        self.link.transport.send_datagram(datagram.into());
-        Ok(())
+        Ok(transport.send_datagram(datagram.into()))
     }
 }

@@ -70,10 +70,13 @@ impl Transport {
         }
     }
 
-    /// Sends a datagram, which may be lost, also because there are too many or the connection has ended.
-    pub(crate) fn send_datagram(&self, datagram: Bytes) {
-        if let Transport::Quic(connection) = self {
-            let _ = connection.send_datagram(datagram);
+    /// Sends a datagram, which may be lost on its way. `false`: it is lost already, because too many wait or the connection has ended.
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
+        match self {
+            Transport::Quic(connection) => {
+                connection.datagram_send_buffer_space() >= datagram.len() && connection.send_datagram(datagram).is_ok()
+            }
+            Transport::Tcp(_) => false,
         }
     }
 

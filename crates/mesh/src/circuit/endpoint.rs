@@ -171,7 +171,10 @@ impl Local for UdpSocket {
     }
 
     async fn put(&self, datagram: &[u8]) {
-        let _ = self.send(datagram).await;
+        // The first attempt may be told of one before, that its target was not there; then this one was not sent.
+        if self.send(datagram).await.is_err() {
+            let _ = self.send(datagram).await;
+        }
     }
 }
 
@@ -277,9 +280,13 @@ pub(crate) async fn socket_towards(target: Target) -> Result<UdpSocket, String> 
         for address in addresses {
             let own: IpAddr =
                 if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-            let socket = UdpSocket::bind((own, 0)).await?;
-            match socket.connect(address).await {
-                Ok(()) => return Ok(socket),
+            let connected = async {
+                let socket = UdpSocket::bind((own, 0)).await?;
+                socket.connect(address).await?;
+                Ok(socket)
+            };
+            match connected.await {
+                Ok(socket) => return Ok(socket),
                 Err(error) => failed = error,
             }
         }

@@ -27,7 +27,7 @@ use crate::hub::Hub;
 const WAITING: usize = 64;
 /// Whoever can send to the listener can pretend to be many; each costs a circuit.
 const MAX_CLIENTS: usize = 4096;
-/// Datagrams of a client whose flow has found no endpoint are let fall for so long before it is tried again.
+/// Datagrams of a client whose flow has found no endpoint, or has lost it at once, are let fall for so long before it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A client, and the address of ours that it sends to where the socket has several.
@@ -167,6 +167,8 @@ pub(super) async fn take(hub: Arc<Hub>, socket: Socket, settings: Arc<Settings>)
         // There is room for the first.
         let _ = put.try_send(datagram);
         known.insert(client, put);
+        // Where the task cannot begin any more it is dropped at once, and takes its client from the map.
+        drop(known);
         let present = Present { clients: Arc::clone(&clients), client, _place: place };
         let local = Waiting { socket: Arc::clone(&socket), client, came: tokio::sync::Mutex::new((came, None)) };
         let hub = Arc::clone(&hub);
@@ -228,10 +230,15 @@ async fn serve(hub: Arc<Hub>, key: RoutingKey, local: Waiting) {
     counters.opened.add(1);
     counters.active.add(1);
     let clock = Some(Mutex::new(Flow::new(Instant::now())));
+    let started = Instant::now();
     tokio::select! {
         () = flow::carry(opened.circuit, &local, (&counters, &hub.counters), clock) => {}
         () = opened.place.cut.cancelled() => {}
     }
     counters.active.subtract(1);
     tracing::debug!(%key, exit = %opened.exit, "a flow of datagrams ended");
+    if started.elapsed() < PAUSE && !hub.ending.is_cancelled() {
+        // One that is cut as soon as it is there is not opened anew by each datagram.
+        tokio::time::sleep(PAUSE).await;
+    }
 }

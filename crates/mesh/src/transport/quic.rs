@@ -25,8 +25,8 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const SEND_WINDOW: u64 = 32 * 1024 * 1024;
 /// Bytes that somebody may send who is not known to be a member yet: more than the first messages have.
 const STRANGERS_WINDOW: u32 = 128 * 1024;
-/// Bytes of datagrams that wait to be sent, or to be taken by whoever they are for: some milliseconds of a fast link. More are lost, the
-/// oldest first. Strangers can fill this as well.
+/// Bytes of datagrams that wait to be sent, or to be taken by whoever they are for: some milliseconds of a fast link. More are
+/// lost. Strangers can fill this as well.
 const DATAGRAMS: usize = 512 * 1024;
 /// The largest packet that is taken, and looked for; each network says itself how large one may be (RFC 8899). quinn sends ten at a time as
 /// one datagram of the kernel's (UDP segmentation offload), which has no more than 65,507 bytes.
