@@ -19,6 +19,7 @@ mod host;
 mod idle;
 mod mcp;
 mod members;
+mod mesh;
 mod oidc;
 mod provider;
 mod proxies;
