@@ -12,6 +12,7 @@
 //! | [`selection`](Experience) | where a connection goes, and where it goes next when that failed |
 //! | [`retained`](Retained) | what is sent anew when a connection goes on over another way |
 //! | [`flow`](Flow) | when datagrams that belong together have come to their end |
+//! | [`turns`](Turns) | when datagrams make room for connections |
 //! | [`window`](Window) | which datagram was here before |
 //! | [`frame`](Frame) | the messages between two agents |
 //!
@@ -27,6 +28,7 @@ mod record;
 mod retained;
 mod routes;
 mod selection;
+mod turns;
 mod window;
 mod wire;
 
@@ -34,7 +36,7 @@ pub use certificate::{
     Certificate, Invitation, Judge, MAX_PATTERNS, MAX_REVOKED, Member, Refusal, Revocations, Rights, Root,
     SignedInvitation, UnixTime, agent_id, mesh_id,
 };
-pub use flow::{Flow, IDLE, IDLE_UNANSWERED};
+pub use flow::{Flow, IDLE, IDLE_UNANSWERED, UNPROVEN};
 pub use frame::{Answer, CircuitRefused, Frame, Hello, LinkRefused, MAX_FRAME, Open, PROTOCOL, Purpose, Request};
 pub use id::{
     AgentId, AgentName, BadWord, CircuitId, InvitationId, KeyPattern, MeshId, NotAnAgentId, PublicKey, ResumeId,
@@ -49,5 +51,6 @@ pub use record::{
 pub use retained::{NextSent, OutOfStep, RETAINED, Retained, Taken};
 pub use routes::{Graph, MAX_HOPS, Route, Routes};
 pub use selection::{Experience, Failed, MAX_TRIES, NoRoute, Plan, TRY_TIME, Tries};
+pub use turns::{LONGEST_TURN, STREAMS_BUSY, Sending, TURN, Turns, UNUSED};
 pub use window::{WINDOW, Window};
 pub use wire::Malformed;

@@ -124,7 +124,7 @@ async fn dial(dialer: &Dialer, peer: &Target) -> Result<Transport, String> {
 async fn either(dialer: &Dialer, address: SocketAddr) -> Result<Transport, String> {
     let over_udp = async {
         let connecting = dialer.quic.connect(address, tls::NAME).map_err(|error| error.to_string())?;
-        connecting.await.map(Transport::Quic).map_err(|error| error.to_string())
+        connecting.await.map(Transport::quic).map_err(|error| error.to_string())
     };
     let over_tcp = async {
         tokio::time::sleep(UDP_LEAD).await;

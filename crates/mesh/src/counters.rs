@@ -27,6 +27,22 @@ impl Counter {
     }
 }
 
+/// One of those that are there now, for as long as it is.
+pub(crate) struct Active<'a>(&'a Counter);
+
+impl Active<'_> {
+    pub(crate) fn new(counter: &Counter) -> Active<'_> {
+        counter.add(1);
+        Active(counter)
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.subtract(1);
+    }
+}
+
 /// Of one key.
 #[derive(Debug, Default)]
 pub(crate) struct KeyCounters {
@@ -59,6 +75,8 @@ pub(crate) struct Counters {
     pub(crate) transit_bytes: Counter,
     /// Datagrams that found no room here, or no circuit.
     pub(crate) datagrams_lost: Counter,
+    /// Datagrams that came once more than they were sent, or too late to tell.
+    pub(crate) datagrams_repeated: Counter,
     /// Sessions in which something did not open: changed, repeated, left out, or ended without its end.
     pub(crate) tampered: Counter,
     /// Connections that went on over another circuit when their own broke.
@@ -113,6 +131,7 @@ impl Counters {
             transits: self.transits.get(),
             transit_bytes: self.transit_bytes.get(),
             datagrams_lost: self.datagrams_lost.get(),
+            datagrams_repeated: self.datagrams_repeated.get(),
             tampered: self.tampered.get(),
             resumed: self.resumed.get(),
             records_rejected: self.records_rejected.get(),
@@ -141,7 +160,9 @@ pub struct Stats {
     pub transit_bytes: u64,
     /// Datagrams that were lost here: too many waited, or their circuit was gone.
     pub datagrams_lost: u64,
-    /// Sessions that were ended because something in them was not what its sender had sealed.
+    /// Datagrams that came to an end here once more than they were sent, or too late to tell; nobody got them twice.
+    pub datagrams_repeated: u64,
+    /// Sessions that were ended because something in them was not what its sender had sealed, and datagrams that were not.
     pub tampered: u64,
     /// Connections of listeners here that went on over another way when their own broke.
     pub resumed: u64,

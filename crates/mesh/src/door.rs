@@ -42,7 +42,7 @@ async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint, strangers: &Arc<Semaphore>) {
         };
         let from = incoming.remote_address();
         let Ok(connecting) = incoming.accept() else { continue };
-        let connected = async { connecting.await.map(Transport::Quic).map_err(|error| error.to_string()) };
+        let connected = async { connecting.await.map(Transport::quic).map_err(|error| error.to_string()) };
         hub.tasks.spawn(admit(Arc::clone(hub), from, place, connected));
     }
 }

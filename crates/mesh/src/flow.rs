@@ -5,7 +5,7 @@
 //! A message of the stream is one datagram, or one of the messages with which every circuit begins.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use adit_core::mesh::Flow;
@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 
 use crate::counters::{Counter, Counters, KeyCounters};
 use crate::lane::{Lane, NAME, Way};
-use crate::noise::{DatagramSession, Kind};
+use crate::noise::{DatagramSession, Kind, NotTaken};
 use crate::pump::Circuit;
 use crate::stream::{Receiver, Sender};
 
-/// The longest datagram of UDP over IPv4, and by far the longest that anybody sends (RFC 768).
+/// The longest datagram of UDP over IPv4 (RFC 768). IPv6 has some that are 20 bytes longer, and nobody who sends them.
 pub(crate) const MAX_DATAGRAM: usize = 65_507;
-const _: () = assert!(MAX_DATAGRAM < storage::CIRCUIT_SIZE, "one fits into lent storage");
+const _: () = assert!(MAX_DATAGRAM + 1 < storage::CIRCUIT_SIZE, "one fits into lent storage");
 
 /// Messages that wait for a stream to take them.
 const QUEUE: usize = 16;
@@ -46,7 +46,7 @@ pub(crate) trait Local: Sync {
 }
 
 /// The listener's agent knows when a flow has come to its end.
-pub(crate) type Clock = Option<Mutex<Flow>>;
+pub(crate) type Clock = Option<Arc<Mutex<Flow>>>;
 
 /// Carries datagrams until the circuit breaks, the flow has come to its end, or nothing more comes from here.
 pub(crate) async fn carry(circuit: Circuit, local: &impl Local, counters: (&KeyCounters, &Counters), clock: Clock) {
@@ -77,7 +77,13 @@ impl<L: Local> End<'_, L> {
         let mut since_turn = 0;
         while self.local.ready().await.is_ok() {
             let mut storage = storage::lend_circuit();
-            let taken = self.local.take(&mut storage[1..=MAX_DATAGRAM]);
+            // One more, so that a longer one is seen.
+            let taken = self.local.take(&mut storage[1..][..=MAX_DATAGRAM]);
+            if taken.is_some_and(|taken| taken > MAX_DATAGRAM) {
+                storage::give_back(storage);
+                self.of_agent.datagrams_lost.add(1);
+                continue;
+            }
             let sealed = taken.map(|taken| (taken, self.session.seal(Kind::Data, &mut storage[..=taken], NAME)));
             storage::give_back(storage);
             match sealed {
@@ -125,7 +131,8 @@ impl<L: Local> End<'_, L> {
                 self.local.put(&storage[1..=length]).await;
             }
             Ok(_) => {}
-            Err(_) => self.of_agent.tampered.add(1),
+            Err(NotTaken::Tampered) => self.of_agent.tampered.add(1),
+            Err(NotTaken::Repeated) => self.of_agent.datagrams_repeated.add(1),
         }
         storage::give_back(storage);
     }

@@ -38,7 +38,7 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<(
 
 async fn dial(identity: &SigningKey, agent: &Mesh) -> Transport {
     let endpoint = quic::endpoint(identity, &[7; 32], None).unwrap();
-    Transport::Quic(endpoint.connect(agent.address().unwrap(), tls::NAME).unwrap().await.unwrap())
+    Transport::quic(endpoint.connect(agent.address().unwrap(), tls::NAME).unwrap().await.unwrap())
 }
 
 async fn dial_over_tcp(identity: &SigningKey, agent: &Mesh) -> Transport {

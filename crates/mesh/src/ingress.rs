@@ -6,8 +6,8 @@ mod udp;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use adit_core::mesh::{AgentId, Listener, Protocol, ResumeId, RoutingKey};
@@ -15,9 +15,11 @@ use adit_net::listen::{self, EXHAUSTED_PAUSE, Ipv6, is_exhausted};
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Forward, ListenAddress, ListenerConfig};
+use crate::counters::Active;
 use crate::hub::Hub;
 use crate::keys::random;
 use crate::pump::{Carried, Circuit, Ending};
@@ -63,7 +65,7 @@ struct Bound {
 
 /// What a listener does with who comes; may change while it listens.
 struct Settings {
-    key: Mutex<RoutingKey>,
+    key: watch::Sender<RoutingKey>,
     max_connections: AtomicUsize,
     connections: AtomicUsize,
 }
@@ -170,19 +172,24 @@ impl Bound {
 impl Settings {
     fn new(listener: &ListenerConfig) -> Settings {
         Settings {
-            key: Mutex::new(listener.key.clone()),
+            key: watch::Sender::new(listener.key.clone()),
             max_connections: AtomicUsize::new(listener.max_connections),
             connections: AtomicUsize::new(0),
         }
     }
 
     fn change(&self, listener: &ListenerConfig) {
-        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&listener.key);
+        self.key.send_if_modified(|key| {
+            *key != listener.key && {
+                key.clone_from(&listener.key);
+                true
+            }
+        });
         self.max_connections.store(listener.max_connections, Ordering::Relaxed);
     }
 
     fn key(&self) -> RoutingKey {
-        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.key.borrow().clone()
     }
 
     /// One place among the connections, if there is one: exact, however many come at once.
@@ -294,7 +301,7 @@ async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
     };
     let Opened { mut circuit, exit, place, taken, .. } = opened;
     counters.opened.add(1);
-    counters.active.add(1);
+    let _counted = Active::new(&counters.active);
     // It can go on where both ends can.
     let resume = resume.filter(|_| taken.is_some());
     let mut carried = Carried::new(client, Arc::clone(&counters), resume.is_some());
@@ -303,7 +310,6 @@ async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
         () = place.cut.cancelled() => Ending::Cut,
     };
     carried.end(&ending, &mut circuit).await;
-    counters.active.subtract(1);
     match ending {
         Ending::Tampered => {
             hub.counters.tampered.add(1);

@@ -68,6 +68,27 @@ impl Kind {
 #[error("what came does not fit the session: somebody between changed, repeated or left out some of it")]
 pub(crate) struct Tampered;
 
+/// A datagram is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// It is not what its sender has sealed.
+    Tampered,
+    /// It was here before, or comes too late to tell: networks do that.
+    Repeated,
+}
+
+impl From<Tampered> for NotTaken {
+    fn from(Tampered: Tampered) -> NotTaken {
+        NotTaken::Tampered
+    }
+}
+
+impl From<snow::Error> for NotTaken {
+    fn from(_: snow::Error) -> NotTaken {
+        NotTaken::Tampered
+    }
+}
+
 impl From<snow::Error> for Tampered {
     fn from(_: snow::Error) -> Tampered {
         Tampered
@@ -224,12 +245,12 @@ impl DatagramSession {
     }
 
     /// Opens a message into `plain`, and says what it is and how many bytes it brought, behind the first one. Each opens once.
-    pub(crate) fn open(&self, message: &[u8], plain: &mut [u8]) -> Result<(Kind, usize), Tampered> {
+    pub(crate) fn open(&self, message: &[u8], plain: &mut [u8]) -> Result<(Kind, usize), NotTaken> {
         let (number, sealed) = message.split_first_chunk::<NUMBER>().ok_or(Tampered)?;
         let number = u64::from_be_bytes(*number);
         let length = self.state.read_message(number, sealed, plain)?;
         if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).admit(number) {
-            return Err(Tampered);
+            return Err(NotTaken::Repeated);
         }
         let kind = plain[..length].first().and_then(|number| Kind::from_number(*number)).ok_or(Tampered)?;
         Ok((kind, length - KIND))
@@ -260,7 +281,7 @@ mod tests {
             let message = &sealed[usize::from(n)][3..];
             assert_eq!(there.open(message, &mut plain), Ok((Kind::Data, 2)));
             assert_eq!(plain[1..3], [n, n]);
-            assert_eq!(there.open(message, &mut plain), Err(Tampered), "once more");
+            assert_eq!(there.open(message, &mut plain), Err(NotTaken::Repeated), "once more");
         }
     }
 
@@ -272,12 +293,12 @@ mod tests {
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(there.open(&changed, &mut plain), Err(Tampered), "bit {bit}");
+            assert_eq!(there.open(&changed, &mut plain), Err(NotTaken::Tampered), "bit {bit}");
         }
         for length in 0..sealed.len() {
-            assert_eq!(there.open(&sealed[..length], &mut plain), Err(Tampered), "{length} bytes");
+            assert_eq!(there.open(&sealed[..length], &mut plain), Err(NotTaken::Tampered), "{length} bytes");
         }
-        assert_eq!(here.open(&sealed, &mut plain), Err(Tampered), "reflected");
+        assert_eq!(here.open(&sealed, &mut plain), Err(NotTaken::Tampered), "reflected");
         // None of these has spoilt it.
         assert_eq!(there.open(&sealed, &mut plain), Ok((Kind::Data, 4)));
     }

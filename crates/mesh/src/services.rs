@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use adit_core::mesh::{Listener, Protocol, RoutingKey, Services};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::circuit;
 use crate::config::{EndpointConfig, EndpointPlace, Forward};
@@ -18,13 +19,22 @@ const RECHECK: Duration = Duration::from_secs(5);
 pub(crate) struct Catalogue {
     forward: Forward,
     down: BTreeSet<EndpointPlace>,
+    /// What datagrams flow to; cancelled once it is configured no more.
+    used: BTreeMap<EndpointPlace, CancellationToken>,
     listeners: BTreeMap<u64, Listener>,
 }
 
 impl Catalogue {
     /// From now on this is configured.
     pub(crate) fn handle_forward(&mut self, forward: Forward) {
-        self.down.retain(|place| forward.endpoints.iter().any(|endpoint| endpoint.place() == *place));
+        let stays = |place: &EndpointPlace| forward.endpoints.iter().any(|endpoint| endpoint.place() == *place);
+        self.down.retain(stays);
+        self.used.retain(|place, removed| {
+            stays(place) || {
+                removed.cancel();
+                false
+            }
+        });
         self.forward = forward;
     }
 
@@ -41,6 +51,12 @@ impl Catalogue {
         let place = endpoint.place();
         let is_configured = self.forward.endpoints.iter().any(|configured| configured.place() == place);
         if took_it { self.down.remove(&place) } else { is_configured && self.down.insert(place) }
+    }
+
+    /// Cancelled once an endpoint is configured no more. `None`: it is not.
+    pub(crate) fn removed(&mut self, place: EndpointPlace) -> Option<CancellationToken> {
+        let is_configured = self.forward.endpoints.iter().any(|endpoint| endpoint.place() == place);
+        is_configured.then(|| self.used.entry(place).or_default().clone())
     }
 
     /// Where connections for a key go, in the order in which they are tried; nowhere for one that is not configured.

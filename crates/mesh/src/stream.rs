@@ -4,6 +4,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use quinn::VarInt;
@@ -19,8 +21,22 @@ pub(crate) struct Sender {
 }
 
 enum SendHalf {
-    Quic(quinn::SendStream),
+    Quic(quinn::SendStream, Written),
     Other(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
+/// Says of all streams of a connection whether one of them was written to since this was last looked at.
+#[derive(Clone, Default)]
+pub(crate) struct Written(Arc<AtomicBool>);
+
+impl Written {
+    fn tell(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 /// The receiving half.
@@ -30,9 +46,9 @@ pub(crate) enum Receiver {
     Here(ReadHalf<DuplexStream>),
 }
 
-/// Both halves of a QUIC stream.
-pub(crate) fn quic((send, recv): (quinn::SendStream, quinn::RecvStream)) -> (Sender, Receiver) {
-    (Sender { half: SendHalf::Quic(send), is_finished: false }, Receiver::Quic(recv))
+/// Both halves of a QUIC stream, whose connection hears that it is written to.
+pub(crate) fn quic(send: quinn::SendStream, written: Written, recv: quinn::RecvStream) -> (Sender, Receiver) {
+    (Sender { half: SendHalf::Quic(send, written), is_finished: false }, Receiver::Quic(recv))
 }
 
 /// Both halves of another stream, which aborts when both are dropped, and tells an end from an abort when it is read.
@@ -51,7 +67,10 @@ impl Sender {
     /// Writes some of it; ready when the other side takes more.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.half {
-            SendHalf::Quic(stream) => AsyncWrite::poll_write(Pin::new(stream), cx, bytes),
+            SendHalf::Quic(stream, written) => {
+                written.tell();
+                AsyncWrite::poll_write(Pin::new(stream), cx, bytes)
+            }
             SendHalf::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -60,7 +79,7 @@ impl Sender {
     pub(crate) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_finished = true;
         match &mut self.half {
-            SendHalf::Quic(stream) => Pin::new(stream).poll_shutdown(cx),
+            SendHalf::Quic(stream, _) => Pin::new(stream).poll_shutdown(cx),
             SendHalf::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -80,14 +99,14 @@ impl Sender {
     /// The number of the stream on its link, which both sides know, where the link has datagrams that can name it.
     pub(crate) fn number(&self) -> Option<u64> {
         match &self.half {
-            SendHalf::Quic(stream) => Some(VarInt::from(stream.id()).into_inner()),
+            SendHalf::Quic(stream, _) => Some(VarInt::from(stream.id()).into_inner()),
             SendHalf::Other(_) => None,
         }
     }
 
     /// After its end, waits until the other side has acknowledged all of it, where the transport tells.
     pub(crate) async fn arrived(&mut self) {
-        if let SendHalf::Quic(stream) = &mut self.half {
+        if let SendHalf::Quic(stream, _) = &mut self.half {
             // However it ended, there is nothing more to wait for.
             let _ = stream.stopped().await;
         }
@@ -107,7 +126,7 @@ fn poll_half(half: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>, buffer: &mut 
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        if let SendHalf::Quic(stream) = &mut self.half
+        if let SendHalf::Quic(stream, _) = &mut self.half
             && !self.is_finished
         {
             // It is over already, then.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use adit_core::mesh::{LinkRefused, PublicKey};
 use bytes::Bytes;
 
-use crate::stream::{self, Receiver, Sender};
+use crate::stream::{Receiver, Sender};
 
 /// A peer is asked for a sign of life after so much silence.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub(crate) const MAX_STREAMS: u32 = 16_384;
 /// A connection with an agent whose key is known.
 #[derive(Clone)]
 pub(crate) enum Transport {
-    Quic(quinn::Connection),
+    Quic(quic::Quic),
     Tcp(tcp::Mux),
 }
 
@@ -38,10 +38,14 @@ pub enum Carrier {
 }
 
 impl Transport {
+    pub(crate) fn quic(connection: quinn::Connection) -> Transport {
+        Transport::Quic(quic::Quic::new(connection))
+    }
+
     /// Opens a stream. The other side hears of it with its first bytes.
     pub(crate) async fn open(&self) -> io::Result<(Sender, Receiver)> {
         match self {
-            Transport::Quic(connection) => Ok(stream::quic(connection.open_bi().await?)),
+            Transport::Quic(quic) => Ok(quic.stream(quic.connection.open_bi().await?)),
             Transport::Tcp(mux) => mux.open().await,
         }
     }
@@ -49,7 +53,7 @@ impl Transport {
     /// The other side is a member. Until then it has one stream and little room, so that strangers cannot fill our memory.
     pub(crate) fn trust(&self) {
         match self {
-            Transport::Quic(connection) => quic::trust(connection),
+            Transport::Quic(quic) => quic::trust(&quic.connection),
             Transport::Tcp(mux) => mux.trust(),
         }
     }
@@ -57,7 +61,7 @@ impl Transport {
     /// Waits for a stream that the other side opens.
     pub(crate) async fn accept(&self) -> io::Result<(Sender, Receiver)> {
         match self {
-            Transport::Quic(connection) => Ok(stream::quic(connection.accept_bi().await?)),
+            Transport::Quic(quic) => Ok(quic.stream(quic.connection.accept_bi().await?)),
             Transport::Tcp(mux) => mux.accept().await,
         }
     }
@@ -65,17 +69,16 @@ impl Transport {
     /// Would it take a datagram of so many bytes now?
     pub(crate) fn takes_datagram(&self, length: usize) -> bool {
         match self {
-            Transport::Quic(connection) => connection.max_datagram_size().is_some_and(|most| length <= most),
+            Transport::Quic(quic) => quic.connection.max_datagram_size().is_some_and(|most| length <= most),
             Transport::Tcp(_) => false,
         }
     }
 
-    /// Sends a datagram, which may be lost on its way. `false`: it is lost already, because too many wait or the connection has ended.
+    /// Sends a datagram, which may be lost on its way. `false`: it is lost already, because too many wait, streams have their turn, or the
+    /// connection has ended.
     pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
         match self {
-            Transport::Quic(connection) => {
-                connection.datagram_send_buffer_space() >= datagram.len() && connection.send_datagram(datagram).is_ok()
-            }
+            Transport::Quic(quic) => quic.send_datagram(datagram),
             Transport::Tcp(_) => false,
         }
     }
@@ -83,7 +86,7 @@ impl Transport {
     /// Waits for a datagram.
     pub(crate) async fn datagram(&self) -> io::Result<Bytes> {
         match self {
-            Transport::Quic(connection) => Ok(connection.read_datagram().await?),
+            Transport::Quic(quic) => Ok(quic.connection.read_datagram().await?),
             Transport::Tcp(_) => std::future::pending().await,
         }
     }
@@ -91,7 +94,7 @@ impl Transport {
     /// Ends it, with all its streams.
     pub(crate) fn close(&self, why: LinkRefused) {
         match self {
-            Transport::Quic(connection) => connection.close(quinn::VarInt::from_u32(why.code().into()), &[]),
+            Transport::Quic(quic) => quic.connection.close(quinn::VarInt::from_u32(why.code().into()), &[]),
             Transport::Tcp(mux) => mux.close(),
         }
     }
@@ -99,7 +102,7 @@ impl Transport {
     /// Waits until it has ended; why, as people read it.
     pub(crate) async fn closed(&self) -> String {
         match self {
-            Transport::Quic(connection) => quic::why_closed(&connection.closed().await),
+            Transport::Quic(quic) => quic::why_closed(&quic.connection.closed().await),
             Transport::Tcp(mux) => mux.closed().await,
         }
     }
@@ -107,7 +110,7 @@ impl Transport {
     /// Why the other side has closed it, where it has said so.
     pub(crate) fn refused(&self) -> Option<LinkRefused> {
         match self {
-            Transport::Quic(connection) => connection.close_reason().as_ref().and_then(quic::refused),
+            Transport::Quic(quic) => quic.connection.close_reason().as_ref().and_then(quic::refused),
             Transport::Tcp(_) => None,
         }
     }
@@ -115,7 +118,7 @@ impl Transport {
     /// The key that the other side has proved to have.
     pub(crate) fn peer_key(&self) -> Option<PublicKey> {
         match self {
-            Transport::Quic(connection) => quic::peer_key(connection),
+            Transport::Quic(quic) => quic::peer_key(&quic.connection),
             Transport::Tcp(mux) => mux.peer_key(),
         }
     }
@@ -123,7 +126,7 @@ impl Transport {
     /// Where the other side is; an IPv4 address in its own form, also through a socket of both families.
     pub(crate) fn address(&self) -> SocketAddr {
         let address = match self {
-            Transport::Quic(connection) => connection.remote_address(),
+            Transport::Quic(quic) => quic.connection.remote_address(),
             Transport::Tcp(mux) => mux.address(),
         };
         SocketAddr::new(address.ip().to_canonical(), address.port())
@@ -132,7 +135,7 @@ impl Transport {
     /// How long a message takes there and back, where the transport itself measures it.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         match self {
-            Transport::Quic(connection) => Some(connection.rtt()),
+            Transport::Quic(quic) => Some(quic.connection.rtt()),
             Transport::Tcp(_) => None,
         }
     }

@@ -68,8 +68,14 @@ fn to_text(shown: &Dashboard) -> String {
     registry.register("transits", "Connections of others that go through this agent now", level(stats.transits));
     let help = "Bytes of others' connections that went through this agent";
     registry.register_with_unit("transit", help, Unit::Bytes, count(stats.transit_bytes));
-    let help = "Sessions that were ended because something in them was not what its sender had sealed";
+    let help = "Datagrams that were lost here: too many waited, or their circuit was gone";
+    registry.register("datagrams_lost", help, count(stats.datagrams_lost));
+    let help = "Datagrams that came once more than they were sent, or too late to tell";
+    registry.register("datagrams_repeated", help, count(stats.datagrams_repeated));
+    let help =
+        "Sessions that were ended because something in them was not what its sender had sealed, and such datagrams";
     registry.register("tampered", help, count(stats.tampered));
+    registry.register("resumed", "Connections that went on over another way", count(stats.resumed));
     registry.register("records_rejected", "Records that were not believed", count(stats.records_rejected));
     registry.register("links_refused", "Agents that knocked and are no members", count(stats.links_refused));
     let control = Family::<Towards, Counter>::default();

@@ -8,9 +8,13 @@ pub const IDLE: Duration = Duration::from_secs(120);
 /// (RFC 4787 §4.3 leaves that to what is known of the service).
 pub const IDLE_UNANSWERED: Duration = Duration::from_secs(30);
 
+/// For so long a flow is left to prove that it goes both ways: longer than a way over the whole mesh and back.
+pub const UNPROVEN: Duration = Duration::from_secs(2);
+
 /// The datagrams between one client and a service.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow {
+    began: Instant,
     last: Instant,
     was_answered: bool,
     goes_both_ways: bool,
@@ -19,7 +23,7 @@ pub struct Flow {
 impl Flow {
     /// Its first datagram has come from the client.
     pub fn new(now: Instant) -> Flow {
-        Flow { last: now, was_answered: false, goes_both_ways: false }
+        Flow { began: now, last: now, was_answered: false, goes_both_ways: false }
     }
 
     /// The client has sent another one.
@@ -32,6 +36,17 @@ impl Flow {
     pub fn handle_answered(&mut self, now: Instant) {
         self.last = now;
         self.was_answered = true;
+    }
+
+    /// Has it shown to go both ways: was the service heard, and did the client go on?
+    pub fn is_proven(&self) -> bool {
+        self.goes_both_ways
+    }
+
+    /// Does it keep its place before another one that has none? Who sends under false names never hears an answer, and cannot send again
+    /// because of it.
+    pub fn keeps_its_place(&self, now: Instant) -> bool {
+        self.goes_both_ways || now.saturating_duration_since(self.began) < UNPROVEN
     }
 
     /// When it is over if nothing more comes.

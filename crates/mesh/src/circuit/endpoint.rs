@@ -11,7 +11,8 @@ use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::sync::mpsc;
 
 use super::refuse;
-use crate::counters::KeyCounters;
+use crate::config::EndpointPlace;
+use crate::counters::{Active, KeyCounters};
 use crate::enrolment::unix_time;
 use crate::flow::{self, Local};
 use crate::hub::{CircuitPlace, Hub, NextCircuit};
@@ -109,7 +110,7 @@ async fn connect(
 ) {
     let counters = hub.counters.of(&open.key);
     let socket = match dial(hub, open, connect_to).await {
-        Ok(socket) => socket,
+        Ok((socket, _)) => socket,
         Err(why) => return fail(&counters, open, listener, circuit, &why).await,
     };
     let mut kept = resume.filter(|_| hub.keeps_connections).map(|id| Kept::new(hub, (listener.id(), id)));
@@ -118,13 +119,12 @@ async fn connect(
         return;
     }
     counters.opened.add(1);
-    counters.active.add(1);
+    let _counted = Active::new(&counters.active);
     let ending = tokio::select! {
         ending = carry(&mut carried, &mut circuit, kept.as_mut()) => ending,
         () = place.cut.cancelled() => Ending::Cut,
     };
     carried.end(&ending, &mut circuit).await;
-    counters.active.subtract(1);
     if matches!(ending, Ending::Tampered) {
         hub.counters.tampered.add(1);
     }
@@ -143,21 +143,23 @@ async fn fail(counters: &KeyCounters, open: &Open, listener: &Member, mut circui
 /// Carries datagrams between a circuit and a target.
 async fn datagrams(hub: &Arc<Hub>, open: &Open, listener: &Member, mut circuit: Circuit, place: CircuitPlace) {
     let counters = hub.counters.of(&open.key);
-    let socket = match dial(hub, open, socket_towards).await {
-        Ok(socket) => socket,
+    let (socket, target) = match dial(hub, open, socket_towards).await {
+        Ok(found) => found,
         Err(why) => return fail(&counters, open, listener, circuit, &why).await,
     };
+    let Some(removed) = hub.state().catalogue.removed(target) else { return };
     if say_opened(&mut circuit, None).await.is_err() {
         return;
     }
     counters.opened.add(1);
-    counters.active.add(1);
+    let _counted = Active::new(&counters.active);
     tokio::select! {
         () = flow::carry(circuit, &socket, (&counters, &hub.counters), None) => {}
         () = place.cut.cancelled() => {}
+        // Datagrams have no end of their own; they find another endpoint at once.
+        () = removed.cancelled() => {}
         () = hub.leaving.cancelled() => {}
     }
-    counters.active.subtract(1);
 }
 
 impl Local for UdpSocket {
@@ -244,7 +246,7 @@ async fn probe(hub: &Arc<Hub>, open: &Open, mut circuit: Circuit) {
 }
 
 /// Connects to the first target of the key that takes a connection: those that did last time first, then by priority.
-async fn dial<S, F>(hub: &Arc<Hub>, open: &Open, connect: impl Fn(Target) -> F) -> Result<S, String>
+async fn dial<S, F>(hub: &Arc<Hub>, open: &Open, connect: impl Fn(Target) -> F) -> Result<(S, EndpointPlace), String>
 where
     F: Future<Output = Result<S, String>>,
 {
@@ -258,7 +260,7 @@ where
             }
         });
         match dialled {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => return Ok((socket, endpoint.place())),
             Err(why) => failures.push(format!("{}: {why}", endpoint.target)),
         }
     }

@@ -9,7 +9,7 @@ use adit_core::mesh::{CircuitRefused, Open, Protocol};
 use adit_net::storage;
 
 use super::{lane_for, refuse};
-use crate::counters::Counter;
+use crate::counters::{Active, Counter};
 use crate::flow::{self, Beside};
 use crate::hub::{Hub, Link};
 use crate::stream::{Receiver, Sender};
@@ -35,8 +35,7 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send
     if on.write_all(&open.encode()).await.is_err() {
         return refuse(hub, &open, send, CircuitRefused::NoLink).await;
     }
-    hub.counters.transits.add(1);
-    let _counted = Counted(&hub.counters.transits);
+    let _counted = Active::new(&hub.counters.transits);
     if open.protocol == Protocol::Udp {
         let one = Beside { lane: lane_for(&open, from, &send), send, recv };
         let other = Beside { send: on, recv: back, lane };
@@ -62,14 +61,6 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send
     }
     for (storage, ..) in [there.held.take(), and_back.held.take()].into_iter().flatten() {
         storage::give_back(storage);
-    }
-}
-
-struct Counted<'a>(&'a Counter);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.subtract(1);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use adit_core::mesh::{LinkRefused, PublicKey};
+use adit_core::mesh::{LinkRefused, PublicKey, Sending, Turns};
+use bytes::Bytes;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -17,6 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{KEEPALIVE, MAX_STREAMS, SILENCE};
 use crate::keys::SigningKey;
+use crate::stream::{self, Receiver, Sender, Written};
 use crate::tls;
 
 /// Bytes that one stream may have on the way: 100 ms at 300 Mbit/s.
@@ -28,11 +31,52 @@ const STRANGERS_WINDOW: u32 = 128 * 1024;
 /// Bytes of datagrams that wait to be sent, or to be taken by whoever they are for: some milliseconds of a fast link. More are
 /// lost. Strangers can fill this as well.
 const DATAGRAMS: usize = 512 * 1024;
+/// Of a slow link no more wait than are on the way (its congestion window), so that they are not late; but a burst of this length may.
+const BURST: usize = 128 * 1024;
 /// The largest packet that is taken, and looked for; each network says itself how large one may be (RFC 8899). quinn sends ten at a time as
 /// one datagram of the kernel's (UDP segmentation offload), which has no more than 65,507 bytes.
 const LARGEST_MTU: u16 = 6_550;
 /// What the kernel may hold of datagrams that come in while we are busy; it gives less where it allows no more.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// A connection, and what its datagrams and its streams have to do with each other.
+#[derive(Clone)]
+pub(crate) struct Quic {
+    pub(crate) connection: Connection,
+    /// Bytes of datagrams for which there is room when none wait.
+    most: usize,
+    turns: Arc<Mutex<Turns>>,
+    written: Written,
+}
+
+impl Quic {
+    pub(crate) fn new(connection: Connection) -> Quic {
+        let most = connection.datagram_send_buffer_space();
+        Quic { connection, most, turns: Arc::default(), written: Written::default() }
+    }
+
+    /// Both halves of a stream.
+    pub(super) fn stream(&self, (send, recv): (quinn::SendStream, quinn::RecvStream)) -> (Sender, Receiver) {
+        stream::quic(send, self.written.clone(), recv)
+    }
+
+    /// Sends a datagram, or loses it: `false`.
+    pub(super) fn send_datagram(&self, datagram: Bytes) -> bool {
+        let (stats, room) = (self.connection.stats(), self.connection.datagram_send_buffer_space());
+        let waiting = self.most.saturating_sub(room);
+        let link = Sending { some_wait: waiting > 0, stream_frames: stats.frame_tx.stream };
+        let is_our_turn = {
+            let (now, mut turns) = (Instant::now(), self.turns.lock().unwrap_or_else(PoisonError::into_inner));
+            if self.written.take() {
+                turns.handle_written(now);
+            }
+            turns.admit(link, now)
+        };
+        let on_the_way = usize::try_from(stats.path.cwnd).unwrap_or(usize::MAX);
+        let has_room = datagram.len() <= room && waiting <= on_the_way.max(BURST);
+        is_our_turn && has_room && self.connection.send_datagram(datagram).is_ok()
+    }
+}
 
 /// Both sides of QUIC for an agent, on one UDP socket.
 pub(crate) fn endpoint(

@@ -250,3 +250,76 @@ async fn a_listener_that_is_configured_no_more_ends_its_flows() {
     }
     until(&transit, "no transit", |shown| shown.stats.transits == 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_is_removed_gives_its_port_back_also_while_clients_wait() {
+    let mut mesh = TestMesh::new();
+    let one = mesh.agent(Wanted::new("one", &[], &udp_listener("dns"))).await;
+    let address = one.listeners()[0].address;
+    client(&one).await.send(b"nobody is there").await.unwrap();
+    until(&one, "a failure", |shown| shown.stats.keys.iter().any(|key| key.failed == 1)).await;
+    one.reload(crate::net::forward("listeners: []")).unwrap();
+    // Before the client would have been heard again.
+    let free = async { while UdpSocket::bind(address).await.is_err() {} };
+    within(Duration::from_millis(700), "port", free).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_follows_the_key_of_its_listener_and_the_endpoints_there_are() {
+    let [red, blue, green] = [udp_echo("red ").await, udp_echo("blue ").await, udp_echo("green ").await];
+    let mut mesh = TestMesh::new();
+    let both = |blue: SocketAddr| {
+        let red = red.address;
+        format!(
+            "endpoints: [{{key: red, protocol: udp, target: '{red}'}}, {{key: blue, protocol: udp, target: '{blue}'}}]"
+        )
+    };
+    let exit = mesh.agent(Wanted::new("exit", &[], &both(blue.address))).await;
+    let port = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let listens = |key: &str| format!("listeners: [{{key: {key}, protocol: udp, address: '127.0.0.1:{port}'}}]");
+    let ingress = mesh.agent(Wanted::new("ingress", &[exit.address().unwrap()], &listens("red"))).await;
+    until_up(&ingress, "red").await;
+    let client = client(&ingress).await;
+    assert_eq!(ask(&client, b"?").await, b"red ?");
+    ingress.reload(crate::net::forward(&listens("blue"))).unwrap();
+    within(PATIENCE, "the other key", async { while ask(&client, b"?").await != b"blue ?" {} }).await;
+    exit.reload(crate::net::forward(&both(green.address))).unwrap();
+    within(PATIENCE, "the new target", async { while ask(&client, b"?").await != b"green ?" {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_datagrams_leaves_connections_their_part_of_a_link() {
+    let tcp = echo().await;
+    let sink = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut mesh = TestMesh::new();
+    let (sink, target) = (sink.local_addr().unwrap(), tcp.address);
+    let endpoints =
+        format!("endpoints: [{{key: flood, protocol: udp, target: '{sink}'}}, {{key: web, target: '{target}'}}]");
+    let exit = mesh.agent(Wanted::new("exit", &[], &endpoints)).await;
+    let listeners =
+        "listeners: [{key: flood, protocol: udp, address: '127.0.0.1:0'}, {key: web, address: '127.0.0.1:0'}]";
+    let wire = Wire::slow(exit.address().unwrap(), 2_000_000).await;
+    let ingress = mesh.agent(Wanted::new("ingress", &[wire.address], listeners)).await;
+    until_up(&ingress, "web").await;
+    let at = |protocol| ingress.listeners().into_iter().find(|at| at.protocol == protocol).unwrap().address;
+    let (udp, tcp) = (at(Protocol::Udp), at(Protocol::Tcp));
+    let flood = std::thread::spawn(move || {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(udp).unwrap();
+        // Until the listener is gone.
+        while socket.send(&[0; 50]).is_ok() {}
+    });
+    until(&ingress, "more datagrams than the link takes", |shown| shown.stats.datagrams_lost > 1000).await;
+    let five = async {
+        for round in 0..5 {
+            let mut client = tokio::net::TcpStream::connect(tcp).await.unwrap();
+            crate::net::ping(&mut client).await;
+            let text = pattern(round, 100_000);
+            assert!(crate::net::exchange_over(client, &text).await.unwrap() == text);
+        }
+    };
+    // Alone they would take half a second.
+    within(PATIENCE, "end of five connections", five).await;
+    drop(ingress);
+    flood.join().unwrap();
+}
