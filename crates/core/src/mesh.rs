@@ -8,6 +8,7 @@
 //! | [`membership`](Membership) | who is one now: revocations, expiry, one agent for each invitation |
 //! | [`record`](Record) | what an agent says of itself to all others |
 //! | [`node`](Node) | which record is the newest, and which neighbour has yet to hear of it |
+//! | [`pace`](Pace) | how fast others may make an agent work |
 //! | [`routes`](Graph) | the shortest ways |
 //! | [`selection`](Experience) | where a connection goes, and where it goes next when that failed |
 //! | [`retained`](Retained) | what is sent anew when a connection goes on over another way |
@@ -24,6 +25,7 @@ mod frame;
 mod id;
 mod membership;
 mod node;
+mod pace;
 mod record;
 mod retained;
 mod routes;
@@ -36,7 +38,7 @@ pub use certificate::{
     Certificate, Invitation, Judge, MAX_PATTERNS, MAX_REVOKED, Member, Refusal, Revocations, Rights, Root,
     SignedInvitation, UnixTime, agent_id, mesh_id,
 };
-pub use flow::{Flow, IDLE, IDLE_UNANSWERED, UNPROVEN};
+pub use flow::{Flow, IDLE, IDLE_UNANSWERED, SILENT, UNPROVEN};
 pub use frame::{Answer, CircuitRefused, Frame, Hello, LinkRefused, MAX_FRAME, Open, PROTOCOL, Purpose, Request};
 pub use id::{
     AgentId, AgentName, BadWord, CircuitId, InvitationId, KeyPattern, MeshId, NotAnAgentId, PublicKey, ResumeId,
@@ -44,6 +46,7 @@ pub use id::{
 };
 pub use membership::{Membership, Shown};
 pub use node::{Kept, Keys, MAX_AGENTS, Message, Node, Rejected, Wish};
+pub use pace::Pace;
 pub use record::{
     Body, Endpoint, Kind, LinkClaim, Listener, MAX_LINKS, MAX_RECORD, MAX_SERVICES, Protocol, Record, RecordName,
     Services, UnknownProtocol, Version,

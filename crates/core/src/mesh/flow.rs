@@ -11,6 +11,9 @@ pub const IDLE_UNANSWERED: Duration = Duration::from_secs(30);
 /// For so long a flow is left to prove that it goes both ways: longer than a way over the whole mesh and back.
 pub const UNPROVEN: Duration = Duration::from_secs(2);
 
+/// A flow that has proved itself keeps its place for so long after its last datagram, where there are too many.
+pub const SILENT: Duration = Duration::from_secs(10);
+
 /// The datagrams between one client and a service.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow {
@@ -41,6 +44,11 @@ impl Flow {
     /// Has it shown to go both ways: was the service heard, and did the client go on?
     pub fn is_proven(&self) -> bool {
         self.goes_both_ways
+    }
+
+    /// Nothing has come for so long that it goes where room is needed, although it has not come to its end.
+    pub fn is_silent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) >= SILENT
     }
 
     /// Does it keep its place before another one that has none? Who sends under false names never hears an answer, and cannot send again

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::certificate::{Certificate, Judge, Member, Refusal, Revocations, Root, UnixTime};
 use super::id::{AgentId, InvitationId, RoutingKey, Signature};
 use super::membership::{Membership, Shown};
+use super::pace::Pace;
 use super::record::{Body, Endpoint, Kind, LinkClaim, Protocol, Record, RecordName, Services, Version};
 use super::routes::{Graph, Routes};
 use super::wire::Malformed;
@@ -25,6 +26,10 @@ pub const MAX_AGENTS: usize = 4096;
 
 /// An agent whose links or services change again and again tells so at this pace. A first change after a quiet time is told at once.
 const PACE: Duration = Duration::from_millis(500);
+/// What is new of others is passed on at twice that pace, and so much of it ahead: links keep some back and bring it at once. An agent
+/// that changes faster than any does that is ours makes work for its neighbours alone.
+const PASSING_PACE: Duration = Duration::from_millis(250);
+const PASSED_AHEAD: Duration = Duration::from_secs(1);
 
 /// The keys of this agent at work.
 pub trait Keys: Judge {
@@ -96,6 +101,10 @@ pub struct Node<K> {
     me: Member,
     membership: Membership,
     records: BTreeMap<RecordName, Arc<Record>>,
+    /// Of the records of others.
+    paces: BTreeMap<RecordName, Pace>,
+    /// Those that are passed on later, when, and who has them already.
+    late: BTreeMap<RecordName, (Instant, Option<AgentId>)>,
     neighbours: BTreeMap<AgentId, Neighbour>,
     /// What this agent says of itself.
     own: Own,
@@ -164,6 +173,8 @@ impl<K: Keys> Node<K> {
             me,
             membership,
             records: BTreeMap::new(),
+            paces: BTreeMap::new(),
+            late: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             own: Own {
                 version,
@@ -314,7 +325,19 @@ impl<K: Keys> Node<K> {
             }
             _ => Vec::new(),
         };
-        self.store(record, from);
+        self.keep(record, from);
+        // One that is late already goes in its newest version.
+        if let Some((_, has_it)) = self.late.get_mut(&name) {
+            *has_it = from;
+        } else {
+            let pace = self.paces.entry(name).or_insert_with(|| Pace::new(now));
+            let wait = pace.take(PASSING_PACE, PASSED_AHEAD, now);
+            if wait.is_zero() {
+                self.pass_on(name, from);
+            } else {
+                self.late.insert(name, (now + wait, from));
+            }
+        }
         self.cut(gone, Refusal::Revoked);
         Ok(true)
     }
@@ -368,15 +391,20 @@ impl<K: Keys> Node<K> {
         RecordName { kind: Kind::Revocations, origin: AgentId(self.membership.root().mesh().0) }
     }
 
-    /// Keeps a record and marks it for every neighbour but the one that it came from.
-    fn store(&mut self, record: Record, from: Option<AgentId>) {
+    /// Keeps a record; the neighbour that it came from has it.
+    fn keep(&mut self, record: Record, from: Option<AgentId>) {
         let name = record.name;
         self.records.insert(name, Arc::new(record));
         self.touch();
+        if let Some(neighbour) = from.and_then(|peer| self.neighbours.get_mut(&peer)) {
+            neighbour.unsent.remove(&name);
+        }
+    }
+
+    /// Marks a record for every neighbour but the one that it came from.
+    fn pass_on(&mut self, name: RecordName, from: Option<AgentId>) {
         for (peer, neighbour) in &mut self.neighbours {
-            if Some(*peer) == from {
-                neighbour.unsent.remove(&name);
-            } else if neighbour.is_known {
+            if Some(*peer) != from && neighbour.is_known {
                 neighbour.unsent.insert(name);
                 self.wishes.push_back(Wish::Send(*peer));
             }
@@ -394,6 +422,8 @@ impl<K: Keys> Node<K> {
             return;
         }
         self.records.retain(|name, _| !gone.contains(&name.origin));
+        self.paces.retain(|name, _| !gone.contains(&name.origin));
+        self.late.retain(|name, _| !gone.contains(&name.origin));
         for neighbour in self.neighbours.values_mut() {
             neighbour.unsent.retain(|name| !gone.contains(&name.origin));
         }
@@ -409,11 +439,18 @@ impl<K: Keys> Node<K> {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.own.due.values().min().copied()
+        let late = self.late.values().map(|(at, _)| at);
+        self.own.due.values().chain(late).min().copied()
     }
 
-    /// Tells what is due of this agent.
+    /// Tells what is due of this agent, and passes on what was held back.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let is_due = |(name, (at, from)): (&RecordName, &(Instant, _))| (*at <= now).then_some((*name, *from));
+        let late: Vec<(RecordName, Option<AgentId>)> = self.late.iter().filter_map(is_due).collect();
+        for (name, from) in late {
+            self.late.remove(&name);
+            self.pass_on(name, from);
+        }
         let due: Vec<Kind> = self.own.due.iter().filter(|(_, at)| **at <= now).map(|(kind, _)| *kind).collect();
         for kind in due {
             self.own.due.remove(&kind);
@@ -422,7 +459,9 @@ impl<K: Keys> Node<K> {
             self.own.version.sequence += 1;
             let (mesh, version) = (self.membership.root().mesh(), self.own.version);
             let record = Record::create(mesh, self.me.id(), version, body, |message| self.keys.sign(message));
-            self.store(record, None);
+            let name = record.name;
+            self.keep(record, None);
+            self.pass_on(name, None);
         }
     }
 

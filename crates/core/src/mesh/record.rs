@@ -175,12 +175,19 @@ pub struct Listener {
     pub address: String,
 }
 
+impl Listener {
+    /// What no other listener of the agent has, and their order.
+    fn place(&self) -> (&RoutingKey, Protocol, &str) {
+        (&self.key, self.protocol, &self.address)
+    }
+}
+
 /// What an agent publishes and where it listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Services {
     /// In the order of their keys, then of their protocols and targets.
     pub endpoints: Vec<Endpoint>,
-    /// In any order.
+    /// In the same order, of their addresses.
     pub listeners: Vec<Listener>,
 }
 
@@ -280,8 +287,10 @@ impl Body {
                 if endpoints.len() + listeners.len() > MAX_SERVICES {
                     return Err(Malformed("an agent has too many services"));
                 }
-                if !endpoints.is_sorted_by(|one, next| one.place() < next.place()) {
-                    return Err(Malformed("endpoints are not in order, or one is there twice"));
+                let are_in_order = endpoints.is_sorted_by(|one, next| one.place() < next.place())
+                    && listeners.is_sorted_by(|one, next| one.place() < next.place());
+                if !are_in_order {
+                    return Err(Malformed("endpoints or listeners are not in order, or one is there twice"));
                 }
                 Body::Services(Services { endpoints, listeners })
             }

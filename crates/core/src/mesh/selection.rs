@@ -40,11 +40,13 @@ pub struct Plan {
 /// How a try failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
-    /// Nobody answered, or the link broke: something on the way is not there.
+    /// Nobody answered, or the link broke, or what was answered makes no sense: something on the way is not as it should be.
     Silent,
-    /// This agent of the way said that it cannot pass the connection on to the next.
+    /// This agent of the way said that it cannot pass the connection on to the next. Anybody before it may have said so.
     NoWayBehind(AgentId),
-    /// The endpoint's agent answered, and its target cannot be reached, or it has no place for more.
+    /// In the name of the endpoint's agent the connection was refused, by itself or by anybody on the way.
+    ExitRefused,
+    /// The endpoint's agent has proved who it is, and its target cannot be reached.
     Target,
 }
 
@@ -73,8 +75,12 @@ impl Tries {
         self.made.len()
     }
 
+    /// No other way to it is worth a try: it has said so itself, or over a link of our own, or over two ways.
     fn target_failed(&self, agent: AgentId) -> bool {
-        self.made.iter().any(|(path, failed)| path.last() == Some(&agent) && *failed == Some(Failed::Target))
+        let failed = |why| self.made.iter().filter(move |(path, f)| path.last() == Some(&agent) && *f == Some(why));
+        failed(Failed::Target).next().is_some()
+            || failed(Failed::ExitRefused).any(|(path, _)| path.len() <= 2)
+            || failed(Failed::ExitRefused).count() >= 2
     }
 
     fn was_tried(&self, path: &[AgentId]) -> bool {
@@ -122,9 +128,16 @@ impl Experience {
         *outcome = Some(failed);
         self.suspects.retain(|_, until| *until > now);
         let links = path.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?)));
+        // Who speaks in the name of an agent that is not on the way has no part of it to blame.
+        let failed = match failed {
+            Failed::NoWayBehind(agent) if !path.iter().rev().skip(1).any(|on_it| *on_it == agent) => Failed::Silent,
+            failed => failed,
+        };
+        let has_transit = path.len() > 2;
         let blamed = links.filter(|(from, _)| match failed {
             Failed::Silent => true,
             Failed::NoWayBehind(agent) => agent == *from,
+            Failed::ExitRefused => has_transit,
             Failed::Target => false,
         });
         for link in blamed {
@@ -210,9 +223,10 @@ impl Experience {
         let path = routes.to(exit).ok_or(NoRoute::Unreachable)?.path;
         let session_key = *node.membership().get(exit).ok_or(NoRoute::Unreachable)?.session_key();
         tries.made.push((path.clone(), None));
-        // Who has nowhere else to go waits: on a busy machine an answer takes its time.
+        // Who has nowhere else to go waits: on a busy machine an answer takes its time. Who has must come to a second try, however long
+        // others say that a way takes.
         let has_other = candidates.len() > 1 || node.neighbours().nth(1).is_some();
-        let patience = if has_other { patience(node, &path) } else { LONGEST_PATIENCE };
+        let patience = if has_other { patience(node, &path).min(TRY_TIME / 2) } else { LONGEST_PATIENCE };
         let patience = patience.min(TRY_TIME.saturating_sub(now.saturating_duration_since(tries.started)));
         Ok(Plan { path, exit, session_key, patience })
     }

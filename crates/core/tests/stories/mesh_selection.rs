@@ -283,6 +283,53 @@ fn who_says_that_it_cannot_go_on_leaves_the_links_before_it_unsuspected() {
 }
 
 #[test]
+fn who_speaks_in_a_strangers_name_blames_the_whole_way() {
+    let mut client = Client::new(4, &DIAMOND, &[3]);
+    for stranger in [client.mesh.id(3), adit_core::mesh::AgentId([9; 16])] {
+        let mut tries = client.tries();
+        let first = client.next(&mut tries).unwrap();
+        client.failed(&mut tries, Failed::NoWayBehind(stranger));
+        let second = client.next(&mut tries).unwrap();
+        assert_ne!(first, second, "the other way is there");
+        client.answered(&second);
+        assert_eq!(client.first(), Ok(second), "and is everybody's first");
+        client.mesh.run_for(Duration::from_secs(13));
+    }
+}
+
+#[test]
+fn a_refusal_in_the_endpoints_name_is_believed_once_two_ways_bring_it() {
+    let mut client = Client::new(5, &[(0, 1), (0, 2), (1, 3), (2, 3), (0, 4)], &[3]);
+    let mut tries = client.tries();
+    let first = client.next(&mut tries).unwrap();
+    client.failed(&mut tries, Failed::ExitRefused);
+    let second = client.next(&mut tries).unwrap();
+    assert!(first != second && second.len() == 3, "one between may have said it: {first:?}, {second:?}");
+    client.failed(&mut tries, Failed::ExitRefused);
+    assert_eq!(client.next(&mut tries), Err(NoRoute::Exhausted));
+    // Over a link of one's own nobody else can have said it.
+    client.mesh.run_for(Duration::from_secs(13));
+    client.publish(4, 0, true);
+    client.publish(3, 1, true);
+    let mut tries = client.tries();
+    assert_eq!(client.next(&mut tries), Ok(vec![0, 4]));
+    client.failed(&mut tries, Failed::ExitRefused);
+    assert_eq!(client.next(&mut tries).unwrap().last(), Some(&3));
+    assert_eq!(client.first(), Ok(vec![0, 4]), "the link is not to blame");
+}
+
+#[test]
+fn who_claims_to_be_slow_leaves_time_for_another_way() {
+    let mut client = Client::new(4, &[(0, 1), (0, 2), (1, 3)], &[3]);
+    client.mesh.link(2, 3, Wire { delay: Duration::from_secs(30), cost: 1, ..WIRE });
+    client.mesh.link(0, 2, Wire { cost: 1, ..WIRE });
+    client.mesh.run_for(Duration::from_secs(70));
+    let mut tries = client.tries();
+    let plan = client.plan(&mut tries).unwrap();
+    assert!(plan.patience <= TRY_TIME / 2, "{plan:?}");
+}
+
+#[test]
 fn there_is_a_reason_when_there_is_no_way() {
     let mut client = Client::new(4, &[(0, 1), (1, 2), (2, 3)], &[]);
     assert_eq!(client.first(), Err(NoRoute::NoEndpoint));

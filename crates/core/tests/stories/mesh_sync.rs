@@ -308,3 +308,31 @@ fn a_link_that_is_replaced_by_a_much_slower_one_is_told_of() {
     mesh.run_for(Duration::from_secs(2));
     assert_eq!(rtt(&mut mesh), 600);
 }
+
+#[test]
+fn who_changes_all_the_time_makes_work_for_its_neighbours_alone() {
+    let mut mesh = TestMesh::line(4);
+    let (origin, keys) = (mesh.id(0), mesh.agents[0].keys);
+    let root = mesh.trusted_root().mesh();
+    let mut version = Version { epoch: u64::MAX, sequence: 0 };
+    let mut say = |mesh: &mut TestMesh, key: &str| {
+        version.sequence += 1;
+        let record =
+            Record::create(root, origin, version, Body::Services(services(&[key])), |message| keys.sign(message));
+        assert_eq!(mesh.hand(1, Some(0), &record), Ok(true));
+    };
+    let before = mesh.bytes;
+    for number in 0..5_000 {
+        say(&mut mesh, &format!("key {number}"));
+        mesh.run_for(millis(2));
+    }
+    let told = mesh.bytes - before;
+    // Ten seconds, four times each, and some ahead; over the two links behind the neighbour.
+    assert!(told < 2 * 50 * 300, "{told} bytes");
+    mesh.run_for(Duration::from_secs(1));
+    assert_eq!(mesh.reachable(3, "key 4999"), 1, "the newest came through");
+    mesh.run_for(Duration::from_secs(5));
+    say(&mut mesh, "calm");
+    let told = mesh.run_until(Duration::from_secs(1), |mesh| mesh.reachable(3, "calm") == 1);
+    assert!(told.is_some_and(|after| after < millis(100)), "who has calmed down is heard at once: {told:?}");
+}

@@ -209,7 +209,10 @@ fn what_has_two_spellings_or_too_much_in_it_is_refused() {
     let [.., Body::Services(services)] = bodies() else { panic!("services come last") };
     let twice = [services.endpoints.clone(), services.endpoints.clone()].concat();
     assert!(is_refused(Body::Services(Services { endpoints: twice, listeners: vec![] })));
-    let listeners = vec![services.listeners[0].clone(); 1024];
+    let twice = vec![services.listeners[0].clone(); 2];
+    assert!(is_refused(Body::Services(Services { endpoints: vec![], listeners: twice })));
+    let numbered = |number| Listener { address: format!(":{number:04}"), ..services.listeners[0].clone() };
+    let listeners: Vec<Listener> = (0..1024).map(numbered).collect();
     assert!(!is_refused(Body::Services(Services { endpoints: vec![], listeners: listeners.clone() })));
     assert!(is_refused(Body::Services(Services { listeners, ..services })));
 }
@@ -263,15 +266,17 @@ fn any_body() -> impl Strategy<Value = Body> {
         };
         endpoints.into_iter().map(endpoint).collect::<Vec<_>>()
     });
-    let listener = (word(), protocol(), "[ -~]{0,30}");
-    let listener =
-        listener.prop_map(|(key, protocol, address)| Listener { key: key.parse().unwrap(), protocol, address });
+    let listeners = prop::collection::btree_set((word(), protocol(), "[ -~]{0,30}"), 0..9);
+    let listeners = listeners.prop_map(|listeners| {
+        let listener =
+            |(key, protocol, address): (String, _, _)| Listener { key: key.parse().unwrap(), protocol, address };
+        listeners.into_iter().map(listener).collect::<Vec<_>>()
+    });
     prop_oneof![
         revoked.prop_map(|revoked| Body::Revocations(revoked.into_iter().map(InvitationId).collect())),
         any_certificate().prop_map(|certificate| Body::Presence(Box::new(certificate))),
         prop::collection::vec(link, 0..9).prop_map(Body::Links),
-        (endpoints, prop::collection::vec(listener, 0..9))
-            .prop_map(|(endpoints, listeners)| Body::Services(Services { endpoints, listeners })),
+        (endpoints, listeners).prop_map(|(endpoints, listeners)| Body::Services(Services { endpoints, listeners })),
     ]
 }
 
