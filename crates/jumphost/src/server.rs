@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use adit_core::{Port, VisitorLimits};
 use adit_net::descriptors;
+use adit_net::gate::Gate;
 use adit_net::listen::{self, Ipv6};
 use adit_ssh::crypto::HostKey;
 use adit_store::{OpenError, Store, StoreError};
@@ -30,7 +31,6 @@ use crate::bandwidth::Bandwidth;
 use crate::config::{AllowList, Config};
 use crate::data_dir::{DataDir, DataDirError, control_socket};
 use crate::directory::Directory;
-use crate::gate::Gate;
 use crate::listener;
 use crate::listing::Listing;
 use crate::metrics::Metrics;

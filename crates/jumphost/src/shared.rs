@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use adit_core::VisitorLimits;
+use adit_net::gate::Gate;
 use adit_ssh::crypto::PublicKey;
 use adit_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,6 @@ use crate::audit::AuditLog;
 use crate::bandwidth::Bandwidth;
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::ports::Ports;
 use crate::refusals::Refusals;

@@ -23,7 +23,7 @@ use crate::ingress::{self, ListenError, Listeners, Listening};
 use crate::keys::Provider;
 use crate::services;
 use crate::transport::{quic, tcp};
-use crate::view::{self, Dashboard, ProbeView};
+use crate::view::{self, Dashboard, Numbers, ProbeView};
 
 /// An agent of the mesh. It ends with [`drain`](Self::drain), or at once when it is dropped.
 pub struct Mesh {
@@ -155,6 +155,11 @@ impl Mesh {
     /// All that is shown of the mesh, as it is known here now.
     pub fn dashboard(&self) -> Dashboard {
         view::dashboard(&self.hub, self.started.elapsed())
+    }
+
+    /// How much there is of each.
+    pub fn numbers(&self) -> Numbers {
+        view::numbers(&self.hub)
     }
 
     /// What is counted.

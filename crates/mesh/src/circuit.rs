@@ -17,15 +17,13 @@ pub(crate) use endpoint::{connect_to, serve as end_here, socket_towards};
 
 /// What opens a circuit is there with the stream; on a bad way it takes some seconds.
 const GRACE: Duration = Duration::from_secs(5);
-/// The longest [`Open`], in bytes: a key, a way of 16 agents and a handshake with a certificate.
-pub(crate) const MAX_OPEN: usize = 48 * 1024;
 
 /// One of the circuits that a link may have, or none.
 pub(crate) type Place = Result<OwnedSemaphorePermit, TryAcquireError>;
 
 /// Serves a circuit that the other side of a link has opened, until it ends.
 pub(crate) async fn accept(hub: &Arc<Hub>, link: &Arc<Link>, send: Sender, mut recv: Receiver, place: Place) {
-    let open = match tokio::time::timeout(GRACE, recv.read_block(MAX_OPEN)).await {
+    let open = match tokio::time::timeout(GRACE, recv.read_block(Open::MAX_LENGTH)).await {
         Ok(Ok(bytes)) => Open::decode(&bytes),
         Ok(Err(_)) | Err(_) => return,
     };

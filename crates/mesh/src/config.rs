@@ -135,6 +135,13 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            ListenAddress::Everywhere(port) => port,
+            ListenAddress::At(address) => address.port(),
+        }
+    }
+
     fn parse(typed: &str) -> Option<ListenAddress> {
         let (host, port) = typed.rsplit_once(':')?;
         let port = port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse().ok()).flatten()?;

@@ -19,7 +19,7 @@ use crate::transport::{Transport, tcp};
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Who does not want us is asked this often: a certificate may be renewed, a revocation be a mistake.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
-/// UDP has so much of a lead before TCP is tried beside it.
+/// UDP has so much of a lead before TCP is tried beside it, and no more than a third of the time there is.
 const UDP_LEAD: Duration = Duration::from_millis(1200);
 /// An attempt takes no longer, with all addresses of a name.
 const DIAL_TIME: Duration = Duration::from_secs(4);
@@ -111,7 +111,7 @@ async fn dial(dialer: &Dialer, peer: &Target) -> Result<Transport, String> {
         // Each address has its share of the time that is left.
         let left = (addresses.len() - index) as u32;
         let share = by.saturating_duration_since(tokio::time::Instant::now()) / left;
-        match tokio::time::timeout(share, either(dialer, *address)).await {
+        match tokio::time::timeout(share, either(dialer, *address, UDP_LEAD.min(share / 3))).await {
             Ok(Ok(transport)) => return Ok(transport),
             Ok(Err(why)) => last = why,
             Err(_) => last = "no answer, neither over UDP nor over TCP".to_owned(),
@@ -121,13 +121,13 @@ async fn dial(dialer: &Dialer, peer: &Target) -> Result<Transport, String> {
 }
 
 /// The first that answers, UDP with a lead.
-async fn either(dialer: &Dialer, address: SocketAddr) -> Result<Transport, String> {
+async fn either(dialer: &Dialer, address: SocketAddr, lead: Duration) -> Result<Transport, String> {
     let over_udp = async {
         let connecting = dialer.quic.connect(address, tls::NAME).map_err(|error| error.to_string())?;
         connecting.await.map(Transport::quic).map_err(|error| error.to_string())
     };
     let over_tcp = async {
-        tokio::time::sleep(UDP_LEAD).await;
+        tokio::time::sleep(lead).await;
         dialer.tls.connect(address).await.map(Transport::Tcp).map_err(|error| error.to_string())
     };
     tokio::pin!(over_udp, over_tcp);

@@ -22,6 +22,10 @@ impl Counter {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
+    pub(crate) fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -72,6 +76,8 @@ pub(crate) struct Counters {
     refused: Mutex<BTreeMap<CircuitRefused, u64>>,
     /// Circuits that go through here now.
     pub(crate) transits: Counter,
+    /// Directions of connections whose reader takes nothing.
+    pub(crate) stalled: Counter,
     pub(crate) transit_bytes: Counter,
     /// Datagrams that found no room here, or no circuit.
     pub(crate) datagrams_lost: Counter,
@@ -129,6 +135,7 @@ impl Counters {
             keys: keys.collect(),
             refused: refused.collect(),
             transits: self.transits.get(),
+            stalled: self.stalled.get(),
             transit_bytes: self.transit_bytes.get(),
             datagrams_lost: self.datagrams_lost.get(),
             datagrams_repeated: self.datagrams_repeated.get(),
@@ -156,7 +163,9 @@ pub struct Stats {
     pub refused: Vec<Refusals>,
     /// Connections of others that go through here now.
     pub transits: u64,
-    /// Their bytes, in both directions.
+    /// Connections that end here or go through here and whose reader has taken nothing for 10 s, counted by direction.
+    pub stalled: u64,
+    /// Bytes of others' connections that go through here, in both directions.
     pub transit_bytes: u64,
     /// Datagrams that were lost here: too many waited, or their circuit was gone.
     pub datagrams_lost: u64,

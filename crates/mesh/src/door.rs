@@ -1,53 +1,95 @@
 //! Takes connections of other agents, over UDP and TCP at the same port. Each says who it is in a task of its own; those who have not
-//! yet are bounded.
+//! yet are bounded, apart for UDP and TCP, and where all places are taken the address that has most of them gives up its oldest.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use adit_core::{Admission, LoginRules, Outcome, Source};
+use adit_net::gate::{Gate, Needed};
 use adit_net::listen::{EXHAUSTED_PAUSE, is_exhausted};
 use quinn::Endpoint;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::handshake::{NoLink, Side, greet};
 use crate::hub::Hub;
 use crate::link;
 use crate::transport::{Transport, tcp};
 
-/// Connections that have not yet said who they are.
-const STRANGERS: usize = 512;
+/// Connections over UDP that have not yet said who they are.
+const STRANGERS: u32 = 512;
+/// And over TCP, where each may have more of our memory: 8 MiB.
+const TCP_STRANGERS: u32 = 128;
 /// While there are more, one that has not shown that its address is its own is asked to (RFC 9000 §8.1.2).
 const CALM: usize = 64;
 /// For the handshake of TLS.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Takes connections until the agent ends.
-pub(crate) async fn open(hub: Arc<Hub>, quic: Endpoint, tcp: TcpListener, tls: tcp::Tls) {
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
-    tokio::join!(over_udp(&hub, &quic, &strangers), over_tcp(&hub, &tcp, &tls, &strangers));
+/// Those who have not yet said who they are.
+#[derive(Clone)]
+struct Strangers(Arc<Mutex<Gate>>);
+
+/// One of them, until it is dropped.
+struct Stranger {
+    strangers: Strangers,
+    admission: Option<Admission>,
+    needed: Needed,
 }
 
-async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint, strangers: &Arc<Semaphore>) {
+impl Strangers {
+    fn at_most(total: u32) -> Strangers {
+        // Nobody is punished: who has no certificate of this mesh yet may have one in a minute, and many agents may share an address.
+        let rules = LoginRules { per_source: 0, total, remembered_sources: 0, ..LoginRules::default() };
+        Strangers(Arc::new(Mutex::new(Gate::new(rules))))
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` where there is no place.
+    fn enter(&self, from: SocketAddr) -> Option<Stranger> {
+        let (admission, needed) = self.gate().enter(Source::from(from.ip()), false, Instant::now()).ok()?;
+        Some(Stranger { strangers: self.clone(), admission: Some(admission), needed })
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        if let Some(admission) = self.admission.take() {
+            self.strangers.gate().leave(admission, Outcome::LoggedIn, Instant::now());
+        }
+    }
+}
+
+/// Takes connections until the agent ends.
+pub(crate) async fn open(hub: Arc<Hub>, quic: Endpoint, tcp: TcpListener, tls: tcp::Tls) {
+    tokio::join!(
+        over_udp(&hub, &quic, Strangers::at_most(STRANGERS)),
+        over_tcp(&hub, &tcp, &tls, Strangers::at_most(TCP_STRANGERS)),
+    );
+}
+
+async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint, strangers: Strangers) {
     while let Some(incoming) = quic.accept().await {
-        let is_calm = strangers.available_permits() > STRANGERS - CALM;
+        let is_calm = strangers.gate().waiting() < CALM;
         if !is_calm && !incoming.remote_address_validated() && incoming.may_retry() {
             // It fails where a retry is not possible, which was just asked.
             let _ = incoming.retry();
             continue;
         }
-        let Ok(place) = Arc::clone(strangers).try_acquire_owned() else {
+        let from = incoming.remote_address();
+        let Some(stranger) = strangers.enter(from) else {
             incoming.refuse();
             continue;
         };
-        let from = incoming.remote_address();
         let Ok(connecting) = incoming.accept() else { continue };
         let connected = async { connecting.await.map(Transport::quic).map_err(|error| error.to_string()) };
-        hub.tasks.spawn(admit(Arc::clone(hub), from, place, connected));
+        hub.tasks.spawn(admit(Arc::clone(hub), from, stranger, connected));
     }
 }
 
-async fn over_tcp(hub: &Arc<Hub>, tcp: &TcpListener, tls: &tcp::Tls, strangers: &Arc<Semaphore>) {
+async fn over_tcp(hub: &Arc<Hub>, tcp: &TcpListener, tls: &tcp::Tls, strangers: Strangers) {
     loop {
         let (socket, from) = match tcp.accept().await {
             Ok(accepted) => accepted,
@@ -59,11 +101,11 @@ async fn over_tcp(hub: &Arc<Hub>, tcp: &TcpListener, tls: &tcp::Tls, strangers: 
             Err(_) => continue,
         };
         // One that finds no place is closed.
-        let Ok(place) = Arc::clone(strangers).try_acquire_owned() else { continue };
+        let Some(stranger) = strangers.enter(from) else { continue };
         let tls = tls.clone();
         let connected =
             async move { tls.accept(socket, from).await.map(Transport::Tcp).map_err(|error| error.to_string()) };
-        hub.tasks.spawn(admit(Arc::clone(hub), from, place, connected));
+        hub.tasks.spawn(admit(Arc::clone(hub), from, stranger, connected));
     }
 }
 
@@ -71,15 +113,21 @@ async fn over_tcp(hub: &Arc<Hub>, tcp: &TcpListener, tls: &tcp::Tls, strangers: 
 async fn admit(
     hub: Arc<Hub>,
     from: SocketAddr,
-    place: OwnedSemaphorePermit,
+    mut stranger: Stranger,
     connected: impl Future<Output = Result<Transport, String>>,
 ) {
-    let linked = match tokio::time::timeout(GRACE, connected).await {
-        Ok(Ok(transport)) => greet(&hub, transport, Side::Accepted).await,
-        Ok(Err(why)) => Err(NoLink::Broken(why)),
-        Err(_) => Err(NoLink::Silent),
+    let greeted = async {
+        match tokio::time::timeout(GRACE, connected).await {
+            Ok(Ok(transport)) => greet(&hub, transport, Side::Accepted).await,
+            Ok(Err(why)) => Err(NoLink::Broken(why)),
+            Err(_) => Err(NoLink::Silent),
+        }
     };
-    drop(place);
+    let linked = tokio::select! {
+        linked = greeted => linked,
+        _ = &mut stranger.needed => Err(NoLink::Broken("its place was needed for another one".to_owned())),
+    };
+    drop(stranger);
     match linked {
         Ok(greeted) => drop(link::serve(hub, greeted).await),
         Err(why @ NoLink::Stranger(_)) => tracing::warn!(%from, %why, "link refused"),

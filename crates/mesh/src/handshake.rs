@@ -138,6 +138,6 @@ fn judge(hub: &Hub, transport: &Transport, first: &Frame) -> Result<Member, (Lin
 
 /// Reads a message of a control stream.
 pub(crate) async fn read(recv: &mut Receiver, most: usize) -> Result<Frame, NoLink> {
-    let message = recv.read_frame(most.min(MAX_FRAME)).await?;
+    let message = recv.read_frame(most.min(MAX_FRAME), Duration::MAX).await?;
     Frame::decode(&message).map_err(|error| NoLink::Broken(error.to_string()))
 }

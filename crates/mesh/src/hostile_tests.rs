@@ -12,9 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::circuit::MAX_OPEN;
 use crate::enrolment::{unix_millis, unix_time};
-use crate::handshake::{self, Side, greet};
+use crate::handshake::{self, NoLink, Side, greet};
 use crate::hub::{Hub, Link};
 use crate::keys::{Provider, SigningKey, random};
 use crate::noise::{Initiator, LENGTH};
@@ -215,7 +214,7 @@ async fn pass_on(
     mut back: Sender,
     mut recv: Receiver,
 ) -> std::io::Result<()> {
-    let mut open = Open::decode(&recv.read_block(MAX_OPEN).await?).unwrap();
+    let mut open = Open::decode(&recv.read_block(Open::MAX_LENGTH).await?).unwrap();
     open.hops.remove(0);
     match trick {
         Trick::Key => open.key = "other".parse().unwrap(),
@@ -605,6 +604,78 @@ async fn six_hundred_silent_strangers_keep_no_member_out() {
         let ended = within(PATIENCE, "end of a stranger", stranger.read(&mut [0; 1])).await;
         assert!(!matches!(ended, Ok(1..)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_who_come_again_and_again_keep_no_member_out() {
+    let mut mesh = TestMesh::new();
+    let agent = mesh.agent(Wanted::new("agent", &[], "")).await;
+    let address = agent.address().unwrap();
+    let from_elsewhere = move || async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(address).await.unwrap()
+    };
+    // Many times as many as have a place.
+    let mut crowd = Vec::new();
+    for _ in 0..640 {
+        let mut stranger = from_elsewhere().await;
+        crowd.push(spawn(async move {
+            loop {
+                let _ = stranger.read(&mut [0; 1]).await;
+                stranger = from_elsewhere().await;
+            }
+        }));
+    }
+    let member = Hostile::join(&mut mesh, "member", every_right(), &[]).await;
+    for _ in 0..10 {
+        let transport = dial_over_tcp(&member.hub.keys.identity, &agent).await;
+        // The agent has answered, also where a link is there already.
+        let greeted = within(PATIENCE, "answer", greet(&member.hub, transport, Side::Dialled)).await;
+        assert!(matches!(greeted, Ok(_) | Err(NoLink::Linked(_))), "{:?}", greeted.err().map(|why| why.to_string()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circuit_that_nobody_answers_is_given_up() {
+    let mut mesh = TestMesh::new();
+    let transit = mesh.agent(Wanted::new("transit", &[], "")).await;
+    let [silent, asker] = ["silent", "asker"];
+    let silent = Hostile::join(&mut mesh, silent, every_right(), &[&transit]).await;
+    let asker = Hostile::join(&mut mesh, asker, every_right(), &[&transit]).await;
+    asker.until_known(&transit).await;
+    let (_, mut open) = asker.open(&transit, "web", asker.id(), Purpose::Connect);
+    open.hops = vec![silent.id()];
+    let (mut send, mut recv) = asker.link(&transit).transport.open().await.unwrap();
+    send.write_all(&open.encode()).await.unwrap();
+    until(&transit, "a circuit", |shown| shown.stats.transits == 1).await;
+    assert!(within(PATIENCE, "end", recv.read_exact(&mut [0; 1])).await.is_err());
+    until(&transit, "no circuit", |shown| shown.stats.transits == 0).await;
+    // One whose asker gives up ends at once.
+    let (mut send, recv) = asker.link(&transit).transport.open().await.unwrap();
+    open.circuit = CircuitId(random().unwrap());
+    send.write_all(&open.encode()).await.unwrap();
+    until(&transit, "another circuit", |shown| shown.stats.transits == 1).await;
+    let given_up = Instant::now();
+    drop((send, recv));
+    until(&transit, "no circuit", |shown| shown.stats.transits == 0).await;
+    assert!(given_up.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_ends_connections_of_whom_nobody_else_knows() {
+    let mut mesh = TestMesh::new();
+    let agent = Hostile::join(&mut mesh, "agent", every_right(), &[]).await;
+    let [hidden, honest] = ["hidden", "honest"];
+    let hidden = Hostile::join(&mut mesh, hidden, every_right(), &[]).await;
+    let honest = Hostile::join(&mut mesh, honest, every_right(), &[]).await;
+    let place = |of: &Hostile| agent.hub.take_place(of.id(), Some(of.hub.me.invitation())).unwrap();
+    let (cut, stays) = (place(&hidden), place(&honest));
+    let list = mesh.root.revoke("hidden").unwrap();
+    let told = agent.hub.change(|state| state.node.handle_record(None, &list, Instant::now(), unix_time()));
+    assert_eq!(told, Ok(true));
+    within(PATIENCE, "end of the connection", cut.cut.cancelled()).await;
+    assert!(!stays.cut.is_cancelled());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

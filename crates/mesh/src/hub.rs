@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use adit_core::Target;
 use adit_core::mesh::{
-    AgentId, Experience, Failed, Frame, LinkRefused, Member, NoRoute, Node, Plan, Protocol, Refusal, ResumeId,
-    RoutingKey, TRY_TIME, Tries, Wish,
+    AgentId, Experience, Failed, Frame, InvitationId, LinkRefused, Member, NoRoute, Node, Plan, Protocol, Refusal,
+    ResumeId, RoutingKey, TRY_TIME, Tries, Wish,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::lane::Lanes;
 use crate::pump::Circuit;
 use crate::replay::{Mark, ReplayWindow};
 use crate::services::Catalogue;
+use crate::stall::{Found, Stalls};
 use crate::transport::Transport;
 
 /// The most links of an agent.
@@ -41,6 +42,7 @@ pub(crate) struct Hub {
     pub(crate) keep: Notify,
     revision: watch::Sender<u64>,
     pub(crate) counters: Counters,
+    pub(crate) stalls: Stalls,
     /// Links and circuits; waited for at the end.
     pub(crate) tasks: TaskTracker,
     /// The agent leaves: what has no end of its own ends.
@@ -57,7 +59,7 @@ pub(crate) struct State {
     pub(crate) links: BTreeMap<AgentId, Arc<Link>>,
     pub(crate) catalogue: Catalogue,
     /// Connections that end here, by the agent at their other end.
-    pub(crate) circuits: BTreeMap<(AgentId, u64), CancellationToken>,
+    pub(crate) circuits: BTreeMap<(AgentId, u64), EndsHere>,
     /// Connections that can go on, and where another circuit for one is to be sent.
     pub(crate) resumable: BTreeMap<(AgentId, ResumeId), mpsc::Sender<NextCircuit>>,
     last_circuit: u64,
@@ -94,6 +96,13 @@ impl Link {
     pub(crate) fn why_cut(&self) -> LinkRefused {
         lock(&self.cut).unwrap_or(LinkRefused::Leaving)
     }
+}
+
+/// A connection that ends here.
+pub(crate) struct EndsHere {
+    /// With which a listener's agent has shown that it is a member: it may not be one that all others know.
+    invitation: Option<InvitationId>,
+    cut: CancellationToken,
 }
 
 /// A circuit for a connection whose own broke, and the position before which its listener's agent has everything.
@@ -150,6 +159,7 @@ impl Hub {
             keep: Notify::new(),
             revision,
             counters: Counters::default(),
+            stalls: Stalls::new(Instant::now()),
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -181,7 +191,7 @@ impl Hub {
                     tracing::error!(%why, "this agent is no member of the mesh any more");
                     state.expelled = Some(why);
                     state.links.values().for_each(|link| link.cut(LinkRefused::NoMember));
-                    state.circuits.values().for_each(CancellationToken::cancel);
+                    state.circuits.values().for_each(|circuit| circuit.cut.cancel());
                 }
                 Wish::Cut(agent, why) => {
                     tracing::warn!(%agent, %why, "an agent is no member any more");
@@ -189,7 +199,7 @@ impl Hub {
                         link.cut(LinkRefused::NoMember);
                     }
                     let of_agent = state.circuits.range((agent, 0)..=(agent, u64::MAX));
-                    of_agent.for_each(|(_, cut)| cut.cancel());
+                    of_agent.for_each(|(_, circuit)| circuit.cut.cancel());
                 }
                 Wish::Keep => self.keep.notify_one(),
             }
@@ -336,14 +346,19 @@ impl Hub {
     }
 
     /// A place for a connection that ends here, with this agent at its other end. `None` once the agent ends.
-    pub(crate) fn take_place(self: &Arc<Hub>, other: AgentId, counts_as_load: bool) -> Option<CircuitPlace> {
+    /// `invitation` is that of a listener's agent; connections to an endpoint's count as load.
+    pub(crate) fn take_place(
+        self: &Arc<Hub>,
+        other: AgentId,
+        invitation: Option<InvitationId>,
+    ) -> Option<CircuitPlace> {
         let mut state = self.state();
         if self.ending.is_cancelled() || state.expelled.is_some() {
             return None;
         }
         state.last_circuit += 1;
-        let (name, cut) = ((other, state.last_circuit), CancellationToken::new());
-        state.circuits.insert(name, cut.clone());
+        let (name, cut, counts_as_load) = ((other, state.last_circuit), CancellationToken::new(), invitation.is_none());
+        state.circuits.insert(name, EndsHere { invitation, cut: cut.clone() });
         if counts_as_load {
             state.experience.handle_opened(other);
         }
@@ -353,7 +368,7 @@ impl Hub {
     /// Ends every connection that ends here.
     pub(crate) fn cut_circuits(&self) -> usize {
         let state = self.state();
-        state.circuits.values().for_each(CancellationToken::cancel);
+        state.circuits.values().for_each(|circuit| circuit.cut.cancel());
         state.circuits.len()
     }
 
@@ -362,10 +377,30 @@ impl Hub {
         self.state().circuits.len()
     }
 
+    /// Ends the connections of agents that were revoked, also of those that are known here by their connection alone. `known` is the
+    /// number of the list that was looked at last.
+    fn cut_revoked(&self, known: &mut u64) {
+        let state = self.state();
+        let revocations = state.node.membership().revocations();
+        if std::mem::replace(known, revocations.number) != revocations.number {
+            let is_over = |circuit: &&EndsHere| circuit.invitation.is_some_and(|id| revocations.contain(id));
+            state.circuits.values().filter(is_over).for_each(|circuit| circuit.cut.cancel());
+        }
+    }
+
+    fn look_at_stalls(&self) {
+        let Found { standing, cut } = self.stalls.look(Instant::now());
+        self.counters.stalled.set(standing as u64);
+        if cut > 0 {
+            tracing::warn!(cut, standing, "too many connections stand still; those that do for longest were cut");
+        }
+    }
+
     /// Keeps the node's alarms and looks at the wall clock once a second, until the agent ends.
     pub(crate) async fn run(&self) {
         const LOOK: Duration = Duration::from_secs(1);
         let mut look = tokio::time::interval(LOOK);
+        let mut revocations = self.state().node.membership().revocations().number;
         loop {
             let alarm = self.state().node.poll_timeout().map(tokio::time::Instant::from_std);
             let rings = async {
@@ -385,6 +420,8 @@ impl Hub {
                 _ = look.tick() => {
                     let unix = unix_time();
                     self.change(|state| state.node.handle_time(unix));
+                    self.cut_revoked(&mut revocations);
+                    self.look_at_stalls();
                 }
             }
         }

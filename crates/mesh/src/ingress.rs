@@ -21,19 +21,24 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::{Forward, ListenAddress, ListenerConfig};
 use crate::counters::Active;
 use crate::hub::Hub;
-use crate::keys::random;
 use crate::pump::{Carried, Circuit, Ending};
 
 pub(crate) use open::{Opened, probe};
 
 /// A listener cannot be bound.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address} for the key “{key}”: {source}; choose another port, or stop what has it")]
+#[error("cannot listen on {address} for the key “{key}”: {source}; {}", if *has_it_itself { ITSELF } else { ANOTHER })]
 pub struct ListenError {
     address: ListenAddress,
     key: RoutingKey,
     source: io::Error,
+    /// A listener of this agent that goes with the same change.
+    has_it_itself: bool,
 }
+
+const ANOTHER: &str = "choose another port, or stop what has it";
+const ITSELF: &str =
+    "this agent has the port for a listener that is to go: restart it, or reload once without this listener";
 
 /// A listener that is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +77,7 @@ struct Settings {
 
 impl Place {
     fn of(listener: &ListenerConfig) -> Place {
-        let port = match listener.address {
-            ListenAddress::Everywhere(port) => port,
-            ListenAddress::At(address) => address.port(),
-        };
-        Place(listener.protocol, listener.address, (port == 0).then(|| listener.key.clone()))
+        Place(listener.protocol, listener.address, (listener.address.port() == 0).then(|| listener.key.clone()))
     }
 }
 
@@ -118,7 +119,14 @@ impl Listeners {
     pub(crate) fn apply(&mut self, hub: &Arc<Hub>, forward: &Forward) -> Result<(), ListenError> {
         let (wanted, mut new) = (&forward.listeners, Vec::new());
         for listener in wanted.iter().filter(|listener| !self.bound.contains_key(&Place::of(listener))) {
-            let failed = |source| ListenError { address: listener.address, key: listener.key.clone(), source };
+            let failed = |source: io::Error| {
+                let goes = |place: &Place| wanted.iter().all(|other| Place::of(other) != *place);
+                let is_ours = |place: &Place| {
+                    place.0 == listener.protocol && place.1.port() == listener.address.port() && goes(place)
+                };
+                let has_it_itself = source.kind() == io::ErrorKind::AddrInUse && self.bound.keys().any(is_ours);
+                ListenError { address: listener.address, key: listener.key.clone(), source, has_it_itself }
+            };
             let socket = bind(listener).map_err(failed)?;
             let address = socket.local_addr().map_err(failed)?;
             new.push(New { place: Place::of(listener), socket, address, settings: Arc::new(Settings::new(listener)) });
@@ -275,7 +283,7 @@ async fn carry(
         let (Ending::Broken, Some(connection), Some(taken)) = (&ending, resume, carried.taken()) else { return ending };
         tracing::info!(%key, %exit, "a connection's circuit broke; it goes on over another way if there is one");
         match open::go_on(hub, key, exit, connection, taken).await {
-            Ok(Opened { circuit: next, taken: Some(position), .. }) => {
+            Ok(Opened { circuit: next, kept: Some((_, position)), .. }) => {
                 *circuit = next;
                 if let Err(ending) = carried.go_on(position) {
                     return ending;
@@ -290,8 +298,7 @@ async fn carry(
 /// Carries a client's connection to an endpoint, until it ends.
 async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
     let counters = hub.counters.of(&key);
-    let resume = if hub.keeps_connections { random().ok().map(ResumeId) } else { None };
-    let opened = match open::connect(&hub, (&key, Protocol::Tcp), resume).await {
+    let opened = match open::connect(&hub, (&key, Protocol::Tcp)).await {
         Ok(opened) => opened,
         Err(why) => {
             tracing::warn!(%key, %why, "a connection reaches no endpoint");
@@ -299,12 +306,11 @@ async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
             return turn_away(client);
         }
     };
-    let Opened { mut circuit, exit, place, taken, .. } = opened;
+    let Opened { mut circuit, exit, place, kept, .. } = opened;
     counters.opened.add(1);
     let _counted = Active::new(&counters.active);
-    // It can go on where both ends can.
-    let resume = resume.filter(|_| taken.is_some());
-    let mut carried = Carried::new(client, Arc::clone(&counters), resume.is_some());
+    let resume = kept.map(|(name, _)| name);
+    let mut carried = Carried::new(client, Arc::clone(&counters), hub.stalls.add(&place.cut), resume.is_some());
     let ending = tokio::select! {
         ending = carry(&hub, &key, exit, resume, &mut carried, &mut circuit) => ending,
         () = place.cut.cancelled() => Ending::Cut,

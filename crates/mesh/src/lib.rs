@@ -42,6 +42,7 @@ mod noise;
 mod pump;
 mod replay;
 mod services;
+mod stall;
 mod stream;
 // The stories within have the helpers of those outside, and need not all of them.
 #[cfg(test)]

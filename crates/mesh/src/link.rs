@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{Frame, MAX_FRAME};
+use adit_core::mesh::{Frame, MAX_FRAME, Pace};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::circuit;
@@ -15,6 +15,12 @@ use crate::transport::{KEEPALIVE, MAX_STREAMS, SILENCE, Transport};
 
 /// Answers that wait to be sent.
 const ANSWERS: usize = 16;
+
+/// What a record and a digest of the other side cost it: 1,000 and one of them in a second, and as many as a large mesh has ahead. Each
+/// record is a signature to look at, each digest all records.
+const RECORD_COST: Duration = Duration::from_millis(1);
+const DIGEST_COST: Duration = Duration::from_secs(1);
+const AHEAD: Duration = Duration::from_secs(20);
 
 /// The last messages may take so long to be acknowledged.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -94,14 +100,17 @@ async fn receive(hub: &Hub, link: &Link, mut recv: Receiver, answers: mpsc::Send
         Transport::Quic(_) => Duration::MAX,
         Transport::Tcp(_) => SILENCE + KEEPALIVE,
     };
+    let mut pace = Pace::new(Instant::now());
     loop {
-        let message = match tokio::time::timeout(patience, recv.read_frame(MAX_FRAME)).await {
-            Ok(Ok(message)) => message,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return "the other agent has ended the link".to_owned();
+        let message = match recv.read_frame(MAX_FRAME, patience).await {
+            Ok(message) => message,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::UnexpectedEof => "the other agent has ended the link".to_owned(),
+                    io::ErrorKind::TimedOut => "the other agent was silent for too long".to_owned(),
+                    _ => error.to_string(),
+                };
             }
-            Ok(Err(error)) => return error.to_string(),
-            Err(_) => return "the other agent was silent for too long".to_owned(),
         };
         hub.counters.control_in.add(message.len() as u64);
         let answer = match Frame::decode(&message) {
@@ -110,7 +119,15 @@ async fn receive(hub: &Hub, link: &Link, mut recv: Receiver, answers: mpsc::Send
                 link.cut(why);
                 return why.to_string();
             }
-            Ok(frame) => hub.handle_frame(link, frame),
+            Ok(frame) => {
+                let cost = match frame {
+                    Frame::Record(_) => RECORD_COST,
+                    Frame::Digest(_) => DIGEST_COST,
+                    _ => Duration::ZERO,
+                };
+                tokio::time::sleep(pace.take(cost, AHEAD, Instant::now())).await;
+                hub.handle_frame(link, frame)
+            }
             Err(error) => return error.to_string(),
         };
         // Never waited for: two agents that wait for each other to read would wait for ever.

@@ -28,6 +28,7 @@ use tokio::net::TcpStream;
 use crate::counters::KeyCounters;
 use crate::lane::Lane;
 use crate::noise::{Kind, LENGTH, MAX_DATA, MAX_SEALED, Session, Tampered};
+use crate::stall::Stall;
 use crate::stream::{Receiver, Sender};
 
 /// A dead client's socket tells so after a minute or two of silence.
@@ -87,7 +88,7 @@ pub(crate) enum Ending {
     Broken,
     #[error("something in the circuit was not what its sender had sealed")]
     Tampered,
-    #[error("it was cut here: by a revocation, or because this agent ends")]
+    #[error("it was cut here: by a revocation, because this agent ends, or because too many stand still")]
     Cut,
 }
 
@@ -103,6 +104,7 @@ pub(crate) struct Carried {
     /// Of a socket that has come to its end and is read no more: when it is reset.
     fault: Option<Pin<Box<dyn Future<Output = io::Error> + Send>>>,
     counters: Arc<KeyCounters>,
+    stall: Arc<Stall>,
     up: Up,
     down: Down,
     resume: Option<Resume>,
@@ -142,8 +144,9 @@ struct Resume {
 }
 
 impl Carried {
-    /// A connection whose circuit is there; `can_resume`: both ends keep what it takes to go on over another one.
-    pub(crate) fn new(socket: TcpStream, counters: Arc<KeyCounters>, can_resume: bool) -> Carried {
+    /// A connection whose circuit is there; `can_resume`: both ends keep what it takes to go on over another one. `stall` hears whether
+    /// the socket takes what comes.
+    pub(crate) fn new(socket: TcpStream, counters: Arc<KeyCounters>, stall: Arc<Stall>, can_resume: bool) -> Carried {
         let settings = SockRef::from(&socket);
         // From here on a drop is a reset. A socket that does not take a setting is dead already, and tells so when it is read.
         let _ = settings.set_linger(Some(Duration::ZERO));
@@ -151,7 +154,7 @@ impl Carried {
         let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
         let _ = settings.set_tcp_keepalive(&keepalive);
         let (socket, resume) = (Arc::new(socket), can_resume.then(Resume::default));
-        Carried { socket, fault: None, counters, up: Up::default(), down: Down::default(), resume }
+        Carried { socket, fault: None, counters, stall, up: Up::default(), down: Down::default(), resume }
     }
 
     /// Carries until both directions have ended, or something breaks. Dropped while it waits, it has lost nothing.
@@ -362,6 +365,7 @@ impl Carried {
             }
             match self.socket.try_write(bytes) {
                 Ok(written) => {
+                    self.stall.handle_taken();
                     self.counters.bytes_out.add(written as u64);
                     match &mut self.resume {
                         None => self.down.opened.0 += written,
@@ -373,7 +377,10 @@ impl Carried {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.socket.poll_write_ready(cx) {
                     Poll::Ready(ready) => ready.map_err(Ending::Socket)?,
-                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Pending => {
+                        self.stall.handle_full();
+                        return Ok(Poll::Pending);
+                    }
                 },
                 Err(error) => return Err(Ending::Socket(error)),
             }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use quinn::VarInt;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf};
@@ -149,13 +150,27 @@ impl Receiver {
         }
     }
 
+    /// Waits until the other side has given the stream up. Nothing is to come from it: what does is no better.
+    pub(crate) async fn given_up(&mut self) {
+        let _ = poll_fn(|cx| self.poll_read(cx, &mut [0])).await;
+    }
+
     /// Fills all of the buffer.
     ///
     /// # Errors
     /// The stream ended before.
-    pub(crate) async fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+    pub(crate) async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_exact_within(buffer, Duration::MAX).await
+    }
+
+    /// The same, as long as something comes within `patience`.
+    async fn read_exact_within(&mut self, mut buffer: &mut [u8], patience: Duration) -> io::Result<()> {
         while !buffer.is_empty() {
-            let read = poll_fn(|cx| self.poll_read(cx, buffer)).await?;
+            let reading = poll_fn(|cx| self.poll_read(cx, buffer));
+            let read = match patience {
+                Duration::MAX => reading.await?,
+                patience => tokio::time::timeout(patience, reading).await??,
+            };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -171,7 +186,7 @@ impl Receiver {
     pub(crate) async fn read_block(&mut self, most: usize) -> io::Result<Vec<u8>> {
         let mut length = [0; 2];
         self.read_exact(&mut length).await?;
-        self.read_message(u16::from_be_bytes(length).into(), most).await
+        self.read_message(u16::from_be_bytes(length).into(), most, Duration::MAX).await
     }
 
     /// The same, or nothing where the stream has come to its end.
@@ -185,21 +200,22 @@ impl Receiver {
             return Ok(None);
         }
         self.read_exact(length.get_mut(read..).unwrap_or_default()).await?;
-        self.read_message(u16::from_be_bytes(length).into(), most).await.map(Some)
+        self.read_message(u16::from_be_bytes(length).into(), most, Duration::MAX).await.map(Some)
     }
 
     /// Reads a message behind its length in four bytes.
     ///
     /// # Errors
-    /// It is longer than `most`, or the stream ended before.
-    pub(crate) async fn read_frame(&mut self, most: usize) -> io::Result<Vec<u8>> {
+    /// It is longer than `most`, the stream ended before, or nothing came for as long as `patience`.
+    pub(crate) async fn read_frame(&mut self, most: usize, patience: Duration) -> io::Result<Vec<u8>> {
         let mut length = [0; 4];
-        self.read_exact(&mut length).await?;
-        self.read_message(usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX), most).await
+        self.read_exact_within(&mut length, patience).await?;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        self.read_message(length, most, patience).await
     }
 
     /// Takes no more storage than bytes have come for, and a little ahead.
-    async fn read_message(&mut self, length: usize, most: usize) -> io::Result<Vec<u8>> {
+    async fn read_message(&mut self, length: usize, most: usize, patience: Duration) -> io::Result<Vec<u8>> {
         const AHEAD: usize = 16 * 1024;
         if length > most {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
@@ -208,8 +224,35 @@ impl Receiver {
         while message.len() < length {
             let at = message.len();
             message.resize(length.min(at + AHEAD.max(at)), 0);
-            self.read_exact(&mut message[at..]).await?;
+            self.read_exact_within(&mut message[at..], patience).await?;
         }
         Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_message_may_take_long_as_long_as_something_comes() {
+        let (mut writer, reader) = tokio::io::duplex(64);
+        let (_send, mut recv) = other(reader);
+        let patience = Duration::from_secs(8);
+        let slowly = tokio::spawn(async move {
+            writer.write_all(&1000_u32.to_be_bytes()).await.unwrap();
+            for _ in 0..100 {
+                tokio::time::sleep(patience / 2).await;
+                writer.write_all(&[7; 10]).await.unwrap();
+            }
+            writer.write_all(&[0, 0]).await.unwrap();
+            writer
+        });
+        assert_eq!(recv.read_frame(1000, patience).await.unwrap(), [7; 1000]);
+        let _writer = slowly.await.unwrap();
+        let silence = recv.read_frame(1000, patience).await.unwrap_err();
+        assert_eq!(silence.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -22,10 +22,25 @@ pub struct Dashboard {
     pub peers: Vec<PeerView>,
     /// The agents that it can reach, itself included, with the shortest way to each.
     pub routes: Vec<RouteView>,
-    /// Every listener with every endpoint of its key, in the whole mesh.
+    /// Every listener with every endpoint of its key, in the whole mesh; of one key no more than 1,024 pairs, and 20,000 of all.
     pub forward_routes: Vec<ForwardRoute>,
+    /// How many pairs there are beyond those.
+    pub forward_routes_left_out: usize,
     /// Every link of the mesh, once.
     pub links: Vec<LinkView>,
+}
+
+/// What there is of each, for whoever asks often.
+#[derive(Debug, Clone)]
+pub struct Numbers {
+    /// What the agent has counted.
+    pub stats: Stats,
+    /// Its links.
+    pub links: u64,
+    /// The agents that it can reach, itself included.
+    pub agents: u64,
+    /// Connections that end here now.
+    pub connections: u64,
 }
 
 /// An agent.
@@ -172,14 +187,23 @@ pub(crate) fn dashboard(hub: &Hub, uptime: Duration) -> Dashboard {
     let graph = state.node.graph();
     let routes = state.node.routes();
     let reached: BTreeSet<AgentId> = routes.agents().collect();
+    let (forward_routes, forward_routes_left_out) = forward_routes(&state, &graph, &reached);
     Dashboard {
         agent: agent(hub, &state, uptime),
         stats,
         peers: peers(&state),
         routes: reached.iter().filter_map(|id| Some(route_view(&state, *id, &routes.to(*id)?))).collect(),
-        forward_routes: forward_routes(&state, &graph, &reached),
+        forward_routes,
+        forward_routes_left_out,
         links: links(&graph, &reached),
     }
+}
+
+pub(crate) fn numbers(hub: &Hub) -> Numbers {
+    let stats = hub.counters.view();
+    let mut state = hub.state();
+    let agents = state.node.routes().agents().count() as u64;
+    Numbers { stats, links: state.links.len() as u64, agents, connections: state.circuits.len() as u64 }
 }
 
 fn agent(hub: &Hub, state: &State, uptime: Duration) -> AgentView {
@@ -252,7 +276,12 @@ struct End {
     is_up: bool,
 }
 
-fn forward_routes(state: &State, graph: &Graph, reached: &BTreeSet<AgentId>) -> Vec<ForwardRoute> {
+/// A few members with many listeners and endpoints of one key make more pairs than anybody can read.
+const MAX_PAIRS_OF_KEY: usize = 1024;
+const MAX_PAIRS: usize = 20_000;
+
+/// And how many were left out.
+fn forward_routes(state: &State, graph: &Graph, reached: &BTreeSet<AgentId>) -> (Vec<ForwardRoute>, usize) {
     let mut keys: BTreeMap<(String, Protocol), (Vec<End>, Vec<End>)> = BTreeMap::new();
     for agent in reached {
         let services = state.node.services(*agent);
@@ -266,22 +295,27 @@ fn forward_routes(state: &State, graph: &Graph, reached: &BTreeSet<AgentId>) -> 
         }
     }
     let mut from: BTreeMap<AgentId, Routes> = BTreeMap::new();
-    let mut shown = Vec::new();
+    let (mut shown, mut left_out) = (Vec::new(), 0);
     for (service, (listeners, endpoints)) in keys {
-        for listener in &listeners {
-            let routes = from.entry(listener.agent).or_insert_with(|| graph.routes(listener.agent, |_, _| false));
-            for endpoint in &endpoints {
-                shown.push(pair(state, &service, Some(listener), Some(endpoint), routes.to(endpoint.agent)));
-            }
-            if endpoints.is_empty() {
-                shown.push(pair(state, &service, Some(listener), None, None));
-            }
-        }
-        if listeners.is_empty() {
-            shown.extend(endpoints.iter().map(|endpoint| pair(state, &service, None, Some(endpoint), None)));
+        // A side that has nobody has one place in each pair, which stays empty.
+        let (one_side, other_side) = (sides(&listeners), sides(&endpoints));
+        let pairs = one_side.len() * other_side.len();
+        let most = MAX_PAIRS_OF_KEY.min(MAX_PAIRS - shown.len());
+        left_out += pairs.saturating_sub(most);
+        let all = one_side.iter().flat_map(|listener| other_side.iter().map(move |endpoint| (*listener, *endpoint)));
+        for (listener, endpoint) in all.take(most) {
+            let route = listener.zip(endpoint).and_then(|(listener, endpoint)| {
+                let routes = from.entry(listener.agent).or_insert_with(|| graph.routes(listener.agent, |_, _| false));
+                routes.to(endpoint.agent)
+            });
+            shown.push(pair(state, &service, listener, endpoint, route));
         }
     }
-    shown
+    (shown, left_out)
+}
+
+fn sides(ends: &[End]) -> Vec<Option<&End>> {
+    if ends.is_empty() { vec![None] } else { ends.iter().map(Some).collect() }
 }
 
 fn pair(

@@ -8,6 +8,7 @@
 mod backlog;
 pub mod data_folder;
 pub mod descriptors;
+pub mod gate;
 pub mod kernel_sockets;
 pub mod listen;
 pub mod network;

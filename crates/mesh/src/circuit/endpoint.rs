@@ -36,7 +36,7 @@ pub(crate) async fn serve(hub: &Arc<Hub>, open: Open, (mut send, recv): (Sender,
             return refuse(hub, &open, send, why).await;
         }
     };
-    let Some(place) = hub.take_place(listener.id(), false) else { return };
+    let Some(place) = hub.take_place(listener.id(), Some(listener.invitation())) else { return };
     // Since it was looked at, it may have been revoked; whoever is from now on loses this place.
     if hub.state().node.membership().revocations().contain(listener.invitation()) {
         return;
@@ -114,7 +114,7 @@ async fn connect(
         Err(why) => return fail(&counters, open, listener, circuit, &why).await,
     };
     let mut kept = resume.filter(|_| hub.keeps_connections).map(|id| Kept::new(hub, (listener.id(), id)));
-    let mut carried = Carried::new(socket, Arc::clone(&counters), kept.is_some());
+    let mut carried = Carried::new(socket, Arc::clone(&counters), hub.stalls.add(&place.cut), kept.is_some());
     if say_opened(&mut circuit, carried.taken()).await.is_err() {
         return;
     }
@@ -147,7 +147,10 @@ async fn datagrams(hub: &Arc<Hub>, open: &Open, listener: &Member, mut circuit: 
         Ok(found) => found,
         Err(why) => return fail(&counters, open, listener, circuit, &why).await,
     };
-    let Some(removed) = hub.state().catalogue.removed(target) else { return };
+    let removed = hub.state().catalogue.removed(target);
+    let Some(removed) = removed else {
+        return fail(&counters, open, listener, circuit, "it is configured no more").await;
+    };
     if say_opened(&mut circuit, None).await.is_err() {
         return;
     }

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use adit_core::mesh::{CircuitRefused, Open, Protocol};
+use adit_core::mesh::{Answer, CircuitRefused, Open, Protocol, TRY_TIME};
 use adit_net::storage;
+use tokio_util::sync::CancellationToken;
 
 use super::{lane_for, refuse};
 use crate::counters::{Active, Counter};
 use crate::flow::{self, Beside};
 use crate::hub::{Hub, Link};
+use crate::stall::Stall;
 use crate::stream::{Receiver, Sender};
 
 /// A link with no place for another stream says so by not giving one.
 const OPEN_TIME: Duration = Duration::from_millis(500);
+/// Whoever asked waits no longer for an answer; a link over TCP gives no stream while 256 of them have none.
+const ANSWER_TIME: Duration = TRY_TIME;
 
-pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send: Sender, recv: Receiver) {
+pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, mut send: Sender, mut recv: Receiver) {
     if !hub.me.rights().transit {
         return refuse(hub, &open, send, CircuitRefused::NoTransit).await;
     }
@@ -25,7 +29,7 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send
     let Some(link) = hub.link(next) else {
         return refuse(hub, &open, send, CircuitRefused::NoLink).await;
     };
-    let (mut on, back) = match tokio::time::timeout(OPEN_TIME, link.transport.open()).await {
+    let (mut on, mut back) = match tokio::time::timeout(OPEN_TIME, link.transport.open()).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(_)) => return refuse(hub, &open, send, CircuitRefused::NoLink).await,
         Err(_) => return refuse(hub, &open, send, CircuitRefused::Full).await,
@@ -36,6 +40,14 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send
         return refuse(hub, &open, send, CircuitRefused::NoLink).await;
     }
     let _counted = Active::new(&hub.counters.transits);
+    // Nothing goes the other way before the answer, but word that nobody waits for it any more.
+    let answered = tokio::select! {
+        answered = tokio::time::timeout(ANSWER_TIME, pass_answer(&mut back, &mut send)) => answered,
+        () = recv.given_up() => return,
+    };
+    if !matches!(answered, Ok(Ok(()))) {
+        return;
+    }
     if open.protocol == Protocol::Udp {
         let one = Beside { lane: lane_for(&open, from, &send), send, recv };
         let other = Beside { send: on, recv: back, lane };
@@ -45,8 +57,9 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send
             () = hub.leaving.cancelled() => {}
         };
     }
-    let mut there = Way { from: recv, to: on, held: None, has_ended: false, is_done: false };
-    let mut and_back = Way { from: back, to: send, held: None, has_ended: false, is_done: false };
+    let cut = CancellationToken::new();
+    let way = |from, to| Way { from, to, stall: hub.stalls.add(&cut), held: None, has_ended: false, is_done: false };
+    let (mut there, mut and_back) = (way(recv, on), way(back, send));
     let bytes = &hub.counters.transit_bytes;
     // What is left when one way breaks is dropped, which both neighbours see as an abort.
     let carried = poll_fn(|cx| {
@@ -56,12 +69,19 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, send
         }
         if there.is_done && and_back.is_done { Poll::Ready(Ok(())) } else { Poll::Pending }
     });
-    if carried.await.is_err() {
+    if cut.run_until_cancelled(carried).await != Some(Ok(())) {
         tracing::debug!(circuit = %open.circuit, "a circuit on its way through broke");
     }
     for (storage, ..) in [there.held.take(), and_back.held.take()].into_iter().flatten() {
         storage::give_back(storage);
     }
+}
+
+/// Passes on what the endpoint's agent, or one on the way, has answered.
+async fn pass_answer(from: &mut Receiver, to: &mut Sender) -> std::io::Result<()> {
+    let answer = from.read_block(Answer::MAX_LENGTH).await?;
+    let length = u16::try_from(answer.len()).map_err(std::io::Error::other)?;
+    to.write_all(&[&length.to_be_bytes(), &*answer].concat()).await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +91,7 @@ struct Aborted;
 struct Way {
     from: Receiver,
     to: Sender,
+    stall: Arc<Stall>,
     /// Read and not yet written: where in its storage. It is lent while bytes flow.
     held: Option<(Vec<u8>, usize, usize)>,
     has_ended: bool,
@@ -83,10 +104,15 @@ impl Way {
             if let Some((storage, at, end)) = &mut self.held
                 && at < end
             {
-                let written = ready!(self.to.poll_write(cx, &storage[*at..*end])).map_err(|_| Aborted)?;
+                let Poll::Ready(written) = self.to.poll_write(cx, &storage[*at..*end]) else {
+                    self.stall.handle_full();
+                    return Poll::Pending;
+                };
+                let written = written.map_err(|_| Aborted)?;
                 if written == 0 {
                     return Poll::Ready(Err(Aborted));
                 }
+                self.stall.handle_taken();
                 *at += written;
                 bytes.add(written as u64);
                 continue;

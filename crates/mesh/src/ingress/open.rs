@@ -18,8 +18,6 @@ use crate::noise::{Initiator, Kind};
 use crate::pump::{Circuit, RESUME_TIME};
 use crate::stream::{self, Receiver, Sender};
 
-/// The longest [`Answer`], in bytes.
-const MAX_ANSWER: usize = 1024;
 /// A circuit within this agent holds as much as one message.
 const HERE: usize = 64 * 1024;
 
@@ -29,18 +27,22 @@ pub(crate) struct Opened {
     pub(crate) exit: AgentId,
     pub(crate) path: Vec<AgentId>,
     pub(crate) place: CircuitPlace,
-    /// Where the endpoint's agent keeps what it takes to go on over another circuit: the position before which it has everything.
-    pub(crate) taken: Option<u64>,
+    /// Where the endpoint's agent keeps what it takes to go on over another circuit: the connection's name there, and the position before
+    /// which it has everything.
+    pub(crate) kept: Option<(ResumeId, u64)>,
 }
 
 /// Which endpoints are asked for.
 type Service<'a> = (&'a RoutingKey, Protocol);
 
-/// A circuit for a client's connection, which may go on over another one where the endpoint's agent can do so as well, or for a client's
-/// datagrams.
-pub(crate) async fn connect(hub: &Arc<Hub>, service: Service<'_>, resume: Option<ResumeId>) -> Result<Opened, String> {
+/// A circuit for a client's connection, or for a client's datagrams. A connection may go on over another circuit where this agent and the
+/// endpoint's both keep what that takes.
+pub(crate) async fn connect(hub: &Arc<Hub>, service: Service<'_>) -> Result<Opened, String> {
+    let keeps = hub.keeps_connections && service.1 == Protocol::Tcp;
+    // Each try has its own name, so that a late one does not take the place of the one that counts.
+    let begin = || random().map_or(Purpose::Connect, |name| Purpose::Begin(ResumeId(name)));
     let now = Instant::now();
-    opened(hub, service, resume.map_or(Purpose::Connect, Purpose::Begin), Tries::new(now), now).await
+    opened(hub, service, || if keeps { begin() } else { Purpose::Connect }, Tries::new(now), now).await
 }
 
 /// Another circuit for a connection whose own broke: its endpoint's agent is asked again and again until it answers, or time is over.
@@ -56,8 +58,8 @@ pub(crate) async fn go_on(
     let until = Instant::now() + RESUME_TIME;
     loop {
         let now = Instant::now();
-        match opened(hub, (key, Protocol::Tcp), Purpose::Resume { connection, taken }, Tries::to(exit, now), now).await
-        {
+        let purpose = || Purpose::Resume { connection, taken };
+        match opened(hub, (key, Protocol::Tcp), purpose, Tries::to(exit, now), now).await {
             Err(why) if now < until => tracing::debug!(%key, %why, "a connection does not go on yet"),
             outcome => return outcome,
         }
@@ -68,14 +70,14 @@ pub(crate) async fn go_on(
 /// Sees whether a connection for a key would find its target, on which way, and how long that takes.
 pub(crate) async fn probe(hub: &Arc<Hub>, service: Service<'_>) -> Result<(Vec<AgentId>, Duration), String> {
     let started = Instant::now();
-    let opened = opened(hub, service, Purpose::Probe, Tries::new(started), started).await?;
+    let opened = opened(hub, service, || Purpose::Probe, Tries::new(started), started).await?;
     Ok((opened.path, started.elapsed()))
 }
 
 async fn opened(
     hub: &Arc<Hub>,
     service: Service<'_>,
-    purpose: Purpose,
+    purpose: impl Fn() -> Purpose,
     mut tries: Tries,
     started: Instant,
 ) -> Result<Opened, String> {
@@ -87,7 +89,7 @@ async fn opened(
             Err(why) => return Err(format!("{why} ({})", failures.join("; "))),
         };
         let left = TRY_TIME.saturating_sub(started.elapsed());
-        let tried = tokio::time::timeout(left, once(hub, service, &plan, purpose));
+        let tried = tokio::time::timeout(left, once(hub, service, &plan, purpose()));
         match tried.await.unwrap_or_else(|_| Err((Failed::Target, "no answer in time".to_owned()))) {
             Ok(opened) => return Ok(opened),
             Err((failed, why)) => {
@@ -108,7 +110,7 @@ async fn once(
     purpose: Purpose,
 ) -> Result<Opened, (Failed, String)> {
     let silent = |why: &dyn ToString| (Failed::Silent, why.to_string());
-    let place = hub.take_place(plan.exit, true).ok_or_else(|| silent(&"this agent ends"))?;
+    let place = hub.take_place(plan.exit, None).ok_or_else(|| silent(&"this agent ends"))?;
     let circuit = random().map(CircuitId).map_err(|error| silent(&error))?;
     let hops = plan.path.get(2..).unwrap_or_default().to_vec();
     let mut open = Open { circuit, origin: hub.me.id(), key: key.clone(), protocol, hops, handshake: Vec::new() };
@@ -126,7 +128,8 @@ async fn once(
                 CircuitRefused::NoLink | CircuitRefused::NoTransit | CircuitRefused::Full if by != plan.exit => {
                     Failed::NoWayBehind(by)
                 }
-                _ => Failed::Target,
+                _ if by == plan.exit => Failed::ExitRefused,
+                _ => Failed::Silent,
             };
             return Err((failed, format!("{} refused: {why}", name(hub, by))));
         }
@@ -139,8 +142,12 @@ async fn once(
     let mut circuit = Circuit { send, recv, session, lane };
     match circuit.hear().await {
         Ok((Kind::Opened, said)) => {
-            let taken = said.try_into().ok().map(u64::from_be_bytes);
-            Ok(Opened { circuit, exit: plan.exit, path: plan.path.clone(), place, taken })
+            let name = match purpose {
+                Purpose::Begin(name) | Purpose::Resume { connection: name, .. } => Some(name),
+                Purpose::Connect | Purpose::Probe => None,
+            };
+            let kept = name.zip(said.try_into().ok().map(u64::from_be_bytes));
+            Ok(Opened { circuit, exit: plan.exit, path: plan.path.clone(), place, kept })
         }
         Ok((Kind::Failed, why)) => {
             let why = String::from_utf8_lossy(&why);
@@ -188,7 +195,7 @@ async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> std::io::Result<(Sender
         }
         None => (within(hub, open), None),
     };
-    let answer = recv.read_block(MAX_ANSWER).await?;
+    let answer = recv.read_block(Answer::MAX_LENGTH).await?;
     let answer = Answer::decode(&answer).map_err(std::io::Error::other)?;
     if let Answer::Refused { .. } = answer {
         // Nothing more is said.

@@ -140,6 +140,8 @@ struct Table {
     unproven: BTreeMap<u64, Client>,
     last_number: u64,
     complained: Option<Instant>,
+    /// When all were looked at for one that is silent.
+    looked: Option<Instant>,
 }
 
 /// One of them. Dropped, it ends the flow and gives its place up.
@@ -157,7 +159,7 @@ type Queued = (Bytes, OwnedSemaphorePermit);
 impl Clients {
     fn new(most: usize) -> Clients {
         let (known, unproven) = (HashMap::new(), BTreeMap::new());
-        Clients(Mutex::new(Table { most, known, unproven, last_number: 0, complained: None }))
+        Clients(Mutex::new(Table { most, known, unproven, last_number: 0, complained: None, looked: None }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -169,8 +171,13 @@ impl Table {
     /// Is there room for another one? Who sends under many false names must not keep others out: the oldest flow goes that had time to
     /// show that it goes both ways and has not.
     fn make_room(&mut self, now: Instant) -> bool {
-        while self.known.len() >= self.most {
-            let Some((number, client)) = self.unproven.pop_first() else { return false };
+        self.known.len() < self.most || self.give_way(now)
+    }
+
+    /// Did a flow go?
+    fn give_way(&mut self, now: Instant) -> bool {
+        loop {
+            let Some((number, client)) = self.unproven.pop_first() else { return self.forget_silent(now) };
             let Some(known) = self.known.get(&client) else { continue };
             if known.flow().is_proven() {
                 continue;
@@ -179,9 +186,19 @@ impl Table {
                 self.unproven.insert(number, client);
                 return false;
             }
-            self.known.remove(&client);
+            return self.known.remove(&client).is_some();
         }
-        true
+    }
+
+    /// Who answers in the dark proves his flow as well, but has no reason to go on: those go that were silent for longest.
+    fn forget_silent(&mut self, now: Instant) -> bool {
+        if self.looked.is_some_and(|at| now.saturating_duration_since(at) < PAUSE) {
+            return false;
+        }
+        self.looked = Some(now);
+        let before = self.known.len();
+        self.known.retain(|_, known| !known.flow().is_silent(now));
+        self.known.len() < before
     }
 
     fn insert(&mut self, client: Client, put: mpsc::Sender<Queued>, place: PlaceTaken, now: Instant) -> New {
@@ -259,7 +276,13 @@ pub(super) async fn take(hub: Arc<Hub>, socket: Socket, settings: Arc<Settings>)
             continue;
         }
         let (key, now) = (settings.key(), Instant::now());
-        let place = if known.make_room(now) { settings.take_place() } else { None };
+        // One that makes room has given its place up.
+        let place = match settings.take_place() {
+            Some(place) if known.make_room(now) => Some(place),
+            Some(_) => None,
+            None if known.give_way(now) => settings.take_place(),
+            None => None,
+        };
         let Some(place) = place else {
             hub.counters.of(&key).over_limit.add(1);
             continue;
@@ -270,8 +293,8 @@ pub(super) async fn take(hub: Arc<Hub>, socket: Socket, settings: Arc<Settings>)
         let New { number, flow, end } = known.insert(client, put, place, now);
         drop(known);
         let present = Present { clients: Arc::clone(&clients), client, number };
-        let local = Waiting { socket: Arc::clone(&socket), client, came: tokio::sync::Mutex::new((came, None)) };
-        let hub = Arc::clone(&hub);
+        let (hub, came) = (Arc::clone(&hub), tokio::sync::Mutex::new((came, None)));
+        let local = Waiting { hub: Arc::clone(&hub), socket: Arc::clone(&socket), client, came };
         hub.tasks.clone().spawn(async move {
             end.run_until_cancelled(serve(&hub, key, local, flow, &present.clients)).await;
             drop(present);
@@ -309,9 +332,17 @@ impl Drop for EndWithIt<'_> {
 
 /// What a client has sent and nobody has taken yet: those behind, and the next one.
 struct Waiting {
+    hub: Arc<Hub>,
     socket: Arc<Socket>,
     client: Client,
     came: tokio::sync::Mutex<(mpsc::Receiver<Queued>, Option<Bytes>)>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let (came, next) = self.came.get_mut();
+        self.hub.counters.datagrams_lost.add(came.len() as u64 + u64::from(next.is_some()));
+    }
 }
 
 impl Local for Waiting {
@@ -339,7 +370,7 @@ impl Local for Waiting {
 /// Carries a client's datagrams to an endpoint, until their flow comes to its end.
 async fn serve(hub: &Arc<Hub>, key: RoutingKey, local: Waiting, flow: Arc<Mutex<Flow>>, clients: &Clients) {
     let counters = hub.counters.of(&key);
-    let opened = match open::connect(hub, (&key, Protocol::Udp), None).await {
+    let opened = match open::connect(hub, (&key, Protocol::Udp)).await {
         Ok(opened) => opened,
         Err(why) => {
             if clients.lock().may_complain(Instant::now()) {
@@ -367,7 +398,7 @@ async fn serve(hub: &Arc<Hub>, key: RoutingKey, local: Waiting, flow: Arc<Mutex<
 mod tests {
     use super::*;
     use crate::config::{ListenAddress, ListenerConfig};
-    use adit_core::mesh::UNPROVEN;
+    use adit_core::mesh::{SILENT, UNPROVEN};
 
     fn client(number: u16) -> Client {
         Client { address: SocketAddr::from(([127, 0, 0, 1], number)), own: None }
@@ -404,14 +435,14 @@ mod tests {
         let third = add(&mut table, 3, later);
         prove(&second, later);
         prove(&third, later);
-        assert!(!table.make_room(later + 100 * UNPROVEN), "both are used");
+        assert!(!table.make_room(later + SILENT / 2), "both are used");
         // The one that ended has no say in who has its place now.
         let again = add(&mut table, 1, later);
         table.remove(&client(1), first.number);
         assert!(table.known.contains_key(&client(1)) && !again.end.is_cancelled());
         table.remove(&client(1), again.number);
         assert!(again.end.is_cancelled() && table.unproven.is_empty());
-        table.clear();
+        assert!(table.make_room(later + SILENT), "neither is any more");
         assert!(second.end.is_cancelled() && third.end.is_cancelled());
         // Every place was given up: another three are there.
         for number in 4..7 {

@@ -32,7 +32,7 @@ const STRANGERS_WINDOW: u32 = 128 * 1024;
 /// lost. Strangers can fill this as well.
 const DATAGRAMS: usize = 512 * 1024;
 /// Of a slow link no more wait than are on the way (its congestion window), so that they are not late; but a burst of this length may.
-const BURST: usize = 128 * 1024;
+const BURST: usize = 64 * 1024;
 /// The largest packet that is taken, and looked for; each network says itself how large one may be (RFC 8899). quinn sends ten at a time as
 /// one datagram of the kernel's (UDP segmentation offload), which has no more than 65,507 bytes.
 const LARGEST_MTU: u16 = 6_550;

@@ -31,7 +31,10 @@ const WAITING: usize = 1024;
 
 /// Streams of one who is not known to be a member yet: the one for the first messages, and some that a member opens as soon as it
 /// knows us, which may be before we know it.
-const MAX_STRANGE_STREAMS: usize = 64;
+const MAX_STRANGE_STREAMS: usize = 32;
+
+/// Bytes that the windows of a link's streams may grow by, together: 100 ms at 5 Gbit/s.
+const SHARED_WINDOW: usize = 64 * 1024 * 1024;
 
 /// As long as a silent link takes to be noticed, with time to spare.
 const UNREAD_TIME: Duration = Duration::from_secs(15);
@@ -92,10 +95,12 @@ impl Mux {
     fn start(tls: TlsStream<TcpStream>, address: SocketAddr, mode: Mode) -> Mux {
         let peer = tls::peer_key(tls.get_ref().1.peer_certificates());
         let mut config = Config::default();
-        // As for QUIC: one stream that is not read must not hold up the others.
-        config.set_max_connection_receive_window(None);
         // Those of both sides, and as many that one side has ended and the other has not heard of.
-        config.set_max_num_streams(4 * MAX_STREAMS as usize);
+        let most_streams = 4 * MAX_STREAMS as usize;
+        // As for QUIC: one stream that is not read must not hold up the others, so each has its own room at all times; and all together
+        // some more, for those that use it.
+        config.set_max_connection_receive_window(Some(most_streams * yamux::DEFAULT_CREDIT as usize + SHARED_WINDOW));
+        config.set_max_num_streams(most_streams);
         let connection = Connection::new(tls.compat(), config, mode);
         let (open, wanted) = mpsc::channel(WAITING);
         let (put, opened) = mpsc::channel(WAITING);

@@ -299,3 +299,41 @@ async fn an_upload_that_its_service_reads_slowly_arrives_although_the_service_ha
     assert_eq!(exchange_over(connect(&agents[0]).await, &sent).await.unwrap(), b"");
     until(&agents[0], "the whole upload", |_| read.load(Ordering::Relaxed) == sent.len()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_pairs_of_one_key_are_counted_and_not_all_shown() {
+    let mut mesh = TestMesh::new();
+    let each = |count: u16, one: &dyn Fn(u16) -> String| (1..=count).map(one).collect::<Vec<_>>().join(", ");
+    let endpoints = each(40, &|n| format!("{{key: crowd, target: 'localhost:{n}'}}"));
+    let listeners = each(40, &|n| format!("{{key: crowd, address: '127.0.1.{n}:0'}}"));
+    let forward = format!("endpoints: [{endpoints}, {{key: last, target: 'localhost:1'}}]\nlisteners: [{listeners}]");
+    let one = mesh.agent(Wanted::new("one", &[], &forward)).await;
+    let shown = until(&one, "all listeners", |shown| shown.forward_routes_left_out == 40 * 40 - 1024).await;
+    let of = |key: &str| shown.forward_routes.iter().filter(|pair| pair.key == key).count();
+    assert_eq!((of("crowd"), of("last")), (1024, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_nothing_is_seen_to_stand_still() {
+    let (service, mut connections) = played().await;
+    let mut mesh = TestMesh::new();
+    let agents = mesh.line(&["ingress", "transit", "exit"], service.address).await;
+    until_up(&agents[0], "web").await;
+    let (mut client, mut server) = pair(&agents[0], &mut connections).await;
+    let sent = pattern(1, 32 * MIB);
+    let bytes = sent.clone();
+    let sends = tokio::spawn(async move {
+        server.write_all(&bytes).await.unwrap();
+        server
+    });
+    // Where it stands: at the client, and at the agent whose window is full behind that.
+    until(&agents[0], "a standstill", |shown| shown.stats.stalled == 1).await;
+    until(&agents[1], "a standstill", |shown| shown.stats.stalled == 1).await;
+    let mut came = vec![0; sent.len()];
+    within(PATIENCE, "all of it", client.read_exact(&mut came)).await.unwrap();
+    assert!(came == sent);
+    let _server = sends.await.unwrap();
+    for agent in &agents {
+        until(agent, "no standstill", |shown| shown.stats.stalled == 0).await;
+    }
+}

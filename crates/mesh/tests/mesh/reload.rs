@@ -1,8 +1,8 @@
 //! A configuration that changes while connections run.
 
 use crate::net::{
-    TestMesh, Wanted, connect, echo, endpoint, exchange, forward, free_address, listener, ping, until, until_reset,
-    until_up,
+    PATIENCE, TestMesh, Wanted, connect, echo, endpoint, exchange, forward, free_address, listener, ping, until,
+    until_reset, until_up, within,
 };
 use adit_core::mesh::Protocol;
 use adit_mesh::view::ForwardState;
@@ -97,4 +97,23 @@ async fn what_cannot_be_taken_whole_changes_nothing() {
         ping(&mut held).await;
         assert_eq!(exchange(&ingress, b"hello").await.unwrap(), b"hello");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_goes_and_comes_at_another_address_is_told_to_be_our_own() {
+    let mut mesh = TestMesh::new();
+    let port = free_address().await.port();
+    let listens = |address: &str| forward(&format!("listeners: [{{key: web, address: '{address}:{port}'}}]"));
+    let one = mesh.agent(Wanted::new("one", &[], &format!("listeners: [{{key: web, address: ':{port}'}}]"))).await;
+    let told = one.reload(listens("127.0.0.1")).unwrap_err().to_string();
+    assert!(told.contains("this agent has the port"), "{told}");
+    assert_eq!(one.listeners().len(), 1, "and nothing has changed");
+    one.reload(forward("listeners: []")).unwrap();
+    // The port is free as soon as its task has heard of it.
+    let again = async {
+        while one.reload(listens("127.0.0.1")).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(PATIENCE, "port", again).await;
 }
