@@ -363,6 +363,14 @@ fn a_target_that_refuses_costs_no_connection() {
     eprintln!("a target that was down is taken again after {back:?}");
 }
 
+struct SetAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// What line 24 allows after 30 minutes, and what a minute allows, in which buffers and tables have hardly come to
 /// their size.
 const GROWTH: (f64, f64) = (0.05, 1.0);
@@ -392,6 +400,8 @@ fn a_bad_network_corrupts_nothing() {
     let address: SocketAddr = "127.0.0.1:8080".parse().unwrap();
     let (is_over, whole, cut) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
+        // Also where something is not as it should be: the scope waits for the clients.
+        let _over = SetAtTheEnd(&is_over);
         for client in 0..8_u64 {
             let (is_over, whole, cut, netns) = (&is_over, &whole, &cut, &netns);
             let visit = move || {
@@ -404,7 +414,8 @@ fn a_bad_network_corrupts_nothing() {
             };
             scope.spawn(move || netns.inside(visit));
         }
-        // What the first third takes is the measure: by then all tables and buffers have been in use.
+        // What the first half takes is the measure. By then tables are full, and of the 13 MB into which QUIC receives, whose pages come
+        // into use with the largest burst so far, nearly all that ever will be.
         let mut before = [0; 2];
         for round in 0..rounds {
             let started = Instant::now();
@@ -420,7 +431,7 @@ fn a_bad_network_corrupts_nothing() {
             let memory = [&ingress, &exit].map(|agent| agent.running().memory());
             eprintln!("round {round}: {now} transfers whole, memory of ingress and exit {memory:?}");
             for (memory, before) in memory.iter().zip(&mut before) {
-                if round < rounds.div_ceil(3) {
+                if round < rounds.div_ceil(2) {
                     *before = (*before).max(*memory);
                 }
                 assert!(
@@ -429,7 +440,6 @@ fn a_bad_network_corrupts_nothing() {
                 );
             }
         }
-        is_over.store(true, Ordering::SeqCst);
     });
     eprintln!("{} transfers were whole, {} were cut", whole.into_inner(), cut.into_inner());
     service.assert_no_difference();

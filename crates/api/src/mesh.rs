@@ -51,7 +51,7 @@ const SETTLE: Duration = Duration::from_millis(250);
 const COMMENT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Reads the configuration anew, for whoever asks for it; what went wrong is a sentence.
-pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub type Reload = Arc<dyn Fn() -> Result<Reloaded, String> + Send + Sync>;
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -236,11 +236,11 @@ async fn probe(
     probed.map(Json).map_err(|why| Refusal::new(StatusCode::BAD_GATEWAY, why, "unreachable"))
 }
 
-/// The configuration is in force.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+/// What the file says of `forward:` is in force.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
-    /// Whether something has changed.
-    pub changed: bool,
+    /// Whether something else has changed under `mesh:`, which an agent reads when it starts.
+    pub needs_restart: bool,
 }
 
 /// Reads `forward:` of the configuration file anew. One that cannot be used changes nothing.
@@ -248,9 +248,7 @@ pub struct Reloaded {
 async fn reload(State(door): State<Door>) -> Result<Json<Reloaded>, Refusal> {
     let reloaded = tokio::task::spawn_blocking(move || (door.reload)()).await;
     let outcome = reloaded.unwrap_or_else(|error| Err(error.to_string()));
-    outcome
-        .map(|()| Json(Reloaded { changed: true }))
-        .map_err(|why| Refusal::new(StatusCode::CONFLICT, why, "bad-config"))
+    outcome.map(Json).map_err(|why| Refusal::new(StatusCode::CONFLICT, why, "bad-config"))
 }
 
 /// The root's list of revoked invitations.
@@ -261,17 +259,24 @@ pub struct RevocationList {
     pub list: String,
 }
 
+/// The list was taken.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ListTaken {
+    /// Whether it was news.
+    pub changed: bool,
+}
+
 /// Takes the root's list of revoked invitations, and passes it on to the whole mesh.
 #[utoipa::path(
-    post, path = "/api/mesh/revocations", tag = "mesh", request_body = RevocationList, responses((status = 200, body = Reloaded))
+    post, path = "/api/mesh/revocations", tag = "mesh", request_body = RevocationList, responses((status = 200, body = ListTaken))
 )]
 async fn revoke(
     State(door): State<Door>,
     Body(RevocationList { list }): Body<RevocationList>,
-) -> Result<Json<Reloaded>, Refusal> {
+) -> Result<Json<ListTaken>, Refusal> {
     let bytes = adit_mesh::enrolment::list_from_text(&list).ok_or_else(|| invalid("this is no list of revocations"))?;
     let taken = door.mesh.revoke(&bytes);
-    taken.map(|changed| Json(Reloaded { changed })).map_err(|why| invalid(&format!("the list is not taken: {why}")))
+    taken.map(|changed| Json(ListTaken { changed })).map_err(|why| invalid(&format!("the list is not taken: {why}")))
 }
 
 fn invalid(told: &str) -> Refusal {

@@ -155,5 +155,11 @@ pub(super) async fn probe(common: &Common, arguments: &Probe) -> Result<(), Fail
 pub(super) async fn reload(common: &Common) -> Result<(), Failure> {
     let output = Output::new(common.json);
     let reloaded: Reloaded = client(common)?.order("/api/mesh/reload").await?;
-    output.answer(&reloaded, |_| "The configuration is in force.".to_owned())
+    output.answer(&reloaded, |reloaded| {
+        let rest = "\nWhat has changed under `mesh:` is not: restart the agent for that.";
+        format!(
+            "The endpoints and listeners of the file are in force.{}",
+            if reloaded.needs_restart { rest } else { "" }
+        )
+    })
 }

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use adit_api::mesh::{Reloaded, RevocationList};
+use adit_api::mesh::{ListTaken, RevocationList};
 use adit_core::mesh::{AgentName, Membership, Rights, Root as MeshRoot, Shown};
 use adit_mesh::enrolment::{self, Grant, Issued, RootFolder, Token};
 use adit_mesh::folder::{self, FolderError};
@@ -158,7 +158,7 @@ pub(super) async fn revoke(common: &Common, arguments: &Revoke) -> Result<(), Fa
     };
     if let Some(client) = &client {
         let question = RevocationList { list: text.trim().to_owned() };
-        let _: Reloaded = client.post("/api/mesh/revocations", &question).await?;
+        let _: ListTaken = client.post("/api/mesh/revocations", &question).await?;
     }
     output.answer(&Revoked { list, passed_on: client.is_some() }, |revoked| match revoked.passed_on {
         true => "Revoked; the agent of this machine has the list and passes it on.".to_owned(),
@@ -218,6 +218,7 @@ pub(super) fn join(common: &Common, arguments: &Join) -> Result<(), Failure> {
             number => format!("{} ({})", joined.peers.join(", "), count(number, "peer")),
         };
         let facts = [("name", joined.name.clone()), ("data", joined.data.display().to_string()), ("peers", peers)];
-        format!("{}\n{}\n  adit mesh run --config mesh.yaml", output.facts(&facts), output.bold("Next:"))
+        let flag = common.data.as_deref().map_or_else(String::new, shell::data_flag);
+        format!("{}\n{}\n  adit mesh run --config mesh.yaml{flag}", output.facts(&facts), output.bold("Next:"))
     })
 }

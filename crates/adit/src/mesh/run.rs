@@ -3,13 +3,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_api::Serving;
 use adit_api::agent::{Addresses, token_of};
-use adit_api::mesh::Reload;
+use adit_api::mesh::{Reload, Reloaded};
 use adit_mesh::{Listening, Mesh, MeshFolder};
 use adit_net::descriptors;
 use serde::Serialize;
@@ -217,16 +217,19 @@ impl HttpAddress {
 
 /// Reads `forward:` of the file anew; one that cannot be used changes nothing.
 fn reloading(mesh: Arc<Mesh>, path: PathBuf) -> Reload {
+    let read = |path: &Path| config_file::load(Some(path), |_| None);
+    let started_with = read(&path).ok().map(|file| file.mesh);
     Arc::new(move || {
         if path.as_os_str().is_empty() {
             return Err("this agent was started without a configuration file; there is nothing to read anew".to_owned());
         }
-        let file = config_file::load(Some(&path), |_| None).map_err(|failure| failure.sentence())?;
+        let file = read(&path).map_err(|failure| failure.sentence())?;
         let wrong = |error| Failure::MeshSetting { path: path.clone(), error }.sentence();
         let forward = file.forward.check().map_err(wrong)?;
         mesh.reload(forward).map_err(|error| adit_jumphost::error_chain(&error))?;
-        tracing::info!(path = %path.display(), "the configuration was read anew");
-        Ok(())
+        let needs_restart = started_with.as_ref().is_some_and(|mesh| *mesh != file.mesh);
+        tracing::info!(path = %path.display(), needs_restart, "the configuration was read anew");
+        Ok(Reloaded { needs_restart })
     })
 }
 

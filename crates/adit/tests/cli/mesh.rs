@@ -530,7 +530,9 @@ fn a_running_agent_is_asked_and_changed() {
     home.refuses(&["probe", "a\u{1b}[31mb"], 2, "bad-request", &["is not allowed in it"]);
 
     fs::write(&file, forward("other")).unwrap();
-    assert_eq!(home.does(&["reload"]), "The configuration is in force.\n");
+    assert_eq!(home.does(&["reload"]), "The endpoints and listeners of the file are in force.\n");
+    fs::write(&file, forward("other").replace("127.0.0.1:0'}\n", "127.0.0.1:0', resume: true}\n")).unwrap();
+    assert!(home.does(&["reload"]).contains("restart the agent"));
     // The mesh hears of changes in a row no more often than it can take them.
     eventually("the change is told", || home.json(&["status"])["forward_routes"][0]["key"] == "other");
     for (text, told) in [

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use adit_mesh::counters::KeyStats;
-use adit_mesh::view::Dashboard;
+use adit_mesh::view::Numbers;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -43,11 +43,11 @@ struct Towards {
 }
 
 pub(super) async fn show(State(door): State<Door>) -> Response {
-    ([(CONTENT_TYPE, OPEN_METRICS)], to_text(&door.mesh.dashboard())).into_response()
+    ([(CONTENT_TYPE, OPEN_METRICS)], to_text(&door.mesh.numbers())).into_response()
 }
 
 /// In the OpenMetrics text format.
-fn to_text(shown: &Dashboard) -> String {
+fn to_text(shown: &Numbers) -> String {
     let mut registry = Registry::with_prefix("adit_mesh");
     registry.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     let level = |value: u64| {
@@ -61,11 +61,12 @@ fn to_text(shown: &Dashboard) -> String {
         count
     };
     let stats = &shown.stats;
-    let links = shown.peers.iter().filter(|peer| peer.connected).count() as u64;
-    registry.register("links", "Links to other agents", level(links));
-    registry.register("agents", "Agents that can be reached, this one included", level(shown.routes.len() as u64));
-    registry.register("connections", "Connections that end at this agent now", level(shown.agent.connections as u64));
+    registry.register("links", "Links to other agents", level(shown.links));
+    registry.register("agents", "Agents that can be reached, this one included", level(shown.agents));
+    registry.register("connections", "Connections that end at this agent now", level(shown.connections));
     registry.register("transits", "Connections of others that go through this agent now", level(stats.transits));
+    let help = "Connections whose reader has taken nothing for 10 s, by direction";
+    registry.register("stalled", help, level(stats.stalled));
     let help = "Bytes of others' connections that went through this agent";
     registry.register_with_unit("transit", help, Unit::Bytes, count(stats.transit_bytes));
     let help = "Datagrams that were lost here: too many waited, or their circuit was gone";

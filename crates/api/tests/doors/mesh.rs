@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use adit_api::Serving;
 use adit_api::agent::{KeptToken, token_of};
-use adit_api::mesh::Reload;
+use adit_api::mesh::{Reload, Reloaded};
 use adit_core::mesh::Rights;
 use adit_mesh::enrolment::{Grant, RootFolder, join, list_to_text};
 use adit_mesh::{Mesh, MeshFolder, RawForward, RawMesh};
@@ -33,7 +33,7 @@ struct Edge {
     token: KeptToken,
     /// How often the configuration was to be read anew, and what came of it.
     reloads: Arc<AtomicUsize>,
-    reloaded: Arc<Mutex<Result<(), String>>>,
+    reloaded: Arc<Mutex<Result<Reloaded, String>>>,
     serving: Serving,
     edge: Arc<Mesh>,
     hq: Mesh,
@@ -78,7 +78,8 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let token = token_of(edge.folder().data()).unwrap().0;
-        let (reloads, reloaded) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Ok(()))));
+        let (reloads, reloaded) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Ok(Reloaded { needs_restart: false }))));
         let (count, outcome) = (Arc::clone(&reloads), Arc::clone(&reloaded));
         let reload: Reload = Arc::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
@@ -595,7 +596,7 @@ async fn every_answer_has_the_headers() {
 async fn the_door_stands_on_loopback_only() {
     let door = Edge::new().await;
     let anywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let reload: Reload = Arc::new(|| Ok(()));
+    let reload: Reload = Arc::new(|| Ok(Reloaded { needs_restart: false }));
     let refused = adit_api::mesh::serve(Arc::clone(&door.edge), reload, anywhere, &door.token).unwrap_err();
     assert!(refused.to_string().contains("is no loopback address"), "{refused}");
 }
