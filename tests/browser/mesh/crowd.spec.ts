@@ -39,7 +39,7 @@ function crowd() {
         last_failure: key === 0 ? "the target does not take connections: connection refused" : null,
       })),
       refused: [{ reason: "unknown key", count: 1_234 }],
-      transits: 3, transit_bytes: 1_000_000, tampered: 2, records_rejected: 1, links_refused: 9,
+      transits: 3, stalled: 1, transit_bytes: 1_000_000, datagrams_lost: 4, datagrams_repeated: 5, resumed: 6, tampered: 2, records_rejected: 1, links_refused: 9,
       control_bytes_in: 1_000, control_bytes_out: 2_000,
     },
     peers: [
@@ -58,6 +58,7 @@ function crowd() {
       ...path(service % AGENTS),
       state: service % 10 === 9 ? "target_down" : "up",
     })),
+    forward_routes_left_out: 576,
     links: agents.slice(1).map((agent) => ({ a: id(Math.floor((agent - 1) / 3)), b: id(agent), cost: 1 })),
   };
 }
@@ -76,6 +77,7 @@ test("100 agents and 1,000 services: a map, pages of rows, a filter", async ({ m
   await expect(desk.map.locator("[data-link]")).toHaveCount(AGENTS - 1);
   await expect(desk.services).toHaveCount(PAGE);
   await expect(page.getByText(`1–${PAGE} of 1,000 routes`)).toBeVisible();
+  await expect(page.getByText("576 more not shown")).toBeVisible();
   expect(await page.locator("*").count()).toBeLessThan(3_000);
   await judge(page, "mesh-services-crowd");
 
