@@ -1,5 +1,6 @@
 //! An agent of the mesh at work: built, asked, changed while it runs, and brought to its end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -264,14 +265,22 @@ fn doors(
     reset_key: &[u8; 32],
     address: SocketAddr,
 ) -> Result<(Endpoint, TcpListener), MeshError> {
+    /// Where the system gives a port for TCP, somebody else may have it for UDP.
+    const DRAWS: usize = 32;
     let failed = |address, over| move |source| MeshError::Listen { address, over, source };
     let family = if address.ip().is_unspecified() { Ipv6::AsSystem } else { Ipv6::Only };
-    let tcp = listen::bind(address, family).map_err(failed(address, "TCP"))?;
-    // The same port over both, also where the system gives it.
-    let port = tcp.local_addr().map_err(failed(address, "TCP"))?.port();
-    let address = SocketAddr::new(address.ip(), port);
-    let udp = quic::endpoint(identity, reset_key, Some(address)).map_err(failed(address, "UDP"))?;
-    Ok((udp, tcp))
+    let mut draws = if address.port() == 0 { DRAWS } else { 1 };
+    loop {
+        draws -= 1;
+        let tcp = listen::bind(address, family).map_err(failed(address, "TCP"))?;
+        // The same port over both.
+        let address = tcp.local_addr().map_err(failed(address, "TCP"))?;
+        match quic::endpoint(identity, reset_key, Some(address)) {
+            Ok(udp) => return Ok((udp, tcp)),
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse && draws > 0 => {}
+            Err(source) => return Err(failed(address, "UDP")(source)),
+        }
+    }
 }
 
 /// Writes what must outlive a restart, whenever it has changed.

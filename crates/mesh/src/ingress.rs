@@ -255,11 +255,7 @@ async fn accept(hub: Arc<Hub>, socket: TcpListener, settings: Arc<Settings>) {
             turn_away(client);
             continue;
         };
-        let serving = serve(Arc::clone(&hub), key, client);
-        hub.tasks.spawn(async move {
-            serving.await;
-            drop(place);
-        });
+        hub.tasks.spawn(serve(Arc::clone(&hub), key, client, place));
     }
 }
 
@@ -296,7 +292,7 @@ async fn carry(
 }
 
 /// Carries a client's connection to an endpoint, until it ends.
-async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
+async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream, taken: PlaceTaken) {
     let counters = hub.counters.of(&key);
     let opened = match open::connect(&hub, (&key, Protocol::Tcp)).await {
         Ok(opened) => opened,
@@ -308,7 +304,7 @@ async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
     };
     let Opened { mut circuit, exit, place, kept, .. } = opened;
     counters.opened.add(1);
-    let _counted = Active::new(&counters.active);
+    let counted = Active::new(&counters.active);
     let resume = kept.map(|(name, _)| name);
     let mut carried = Carried::new(client, Arc::clone(&counters), hub.stalls.add(&place.cut), resume.is_some());
     let ending = tokio::select! {
@@ -316,11 +312,15 @@ async fn serve(hub: Arc<Hub>, key: RoutingKey, client: TcpStream) {
         () = place.cut.cancelled() => Ending::Cut,
     };
     carried.end(&ending, &mut circuit).await;
+    drop((counted, taken));
     match ending {
         Ending::Tampered => {
             hub.counters.tampered.add(1);
             tracing::warn!(%key, %exit, "what came back was not what the endpoint has sealed; the client was reset");
         }
-        ending => tracing::debug!(%key, %exit, %ending, "connection ended"),
+        ref ending => tracing::debug!(%key, %exit, %ending, "connection ended"),
+    }
+    if matches!(ending, Ending::Complete) {
+        place.cut.run_until_cancelled(circuit.arrived()).await;
     }
 }

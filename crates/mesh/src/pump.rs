@@ -64,6 +64,12 @@ impl Circuit {
         self.send.write_all(&sealed[..length]).await
     }
 
+    /// After its end, waits until all that was sent has come to the next agent: a link that is closed before lets it fall. Ends with the
+    /// link, where that breaks.
+    pub(crate) async fn arrived(mut self) {
+        self.send.arrived().await;
+    }
+
     /// Waits for one.
     pub(crate) async fn hear(&mut self) -> Result<(Kind, Vec<u8>), Ending> {
         let message = self.recv.read_block(MAX_SEALED).await.map_err(|_| Ending::Broken)?;

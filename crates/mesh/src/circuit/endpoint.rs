@@ -119,16 +119,19 @@ async fn connect(
         return;
     }
     counters.opened.add(1);
-    let _counted = Active::new(&counters.active);
+    let counted = Active::new(&counters.active);
     let ending = tokio::select! {
         ending = carry(&mut carried, &mut circuit, kept.as_mut()) => ending,
         () = place.cut.cancelled() => Ending::Cut,
     };
     carried.end(&ending, &mut circuit).await;
-    if matches!(ending, Ending::Tampered) {
-        hub.counters.tampered.add(1);
-    }
+    drop((counted, kept));
     tracing::debug!(key = %open.key, from = %listener.name(), %ending, "connection ended");
+    match ending {
+        Ending::Tampered => hub.counters.tampered.add(1),
+        Ending::Complete => drop(place.cut.run_until_cancelled(circuit.arrived()).await),
+        _ => {}
+    }
 }
 
 /// Tells the listener's agent that no target took its connection.

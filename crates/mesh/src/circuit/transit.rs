@@ -69,7 +69,10 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, mut 
         }
         if there.is_done && and_back.is_done { Poll::Ready(Ok(())) } else { Poll::Pending }
     });
-    if cut.run_until_cancelled(carried).await != Some(Ok(())) {
+    if cut.run_until_cancelled(carried).await == Some(Ok(())) {
+        // A link that is closed before lets fall what is on its way.
+        tokio::join!(there.to.arrived(), and_back.to.arrived());
+    } else {
         tracing::debug!(circuit = %open.circuit, "a circuit on its way through broke");
     }
     for (storage, ..) in [there.held.take(), and_back.held.take()].into_iter().flatten() {

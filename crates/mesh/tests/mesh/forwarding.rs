@@ -16,6 +16,8 @@ use crate::net::{
     pattern, ping, played, reset, until, until_refused, until_reset, until_up, within,
 };
 
+use crate::wire::Wire;
+
 const MIB: usize = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -336,4 +338,28 @@ async fn who_takes_nothing_is_seen_to_stand_still() {
     for agent in &agents {
         until(agent, "no standstill", |shown| shown.stats.stalled == 0).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_leaves_waits_until_what_it_has_sent_is_there() {
+    let (service, mut connections) = played().await;
+    let mut mesh = TestMesh::new();
+    let ingress = mesh.agent(Wanted::new("ingress", &[], &listener("web"))).await;
+    let wire = Wire::slow(ingress.address().unwrap(), 2_000_000).await;
+    let exit = mesh.agent(Wanted::new("exit", &[wire.address], &endpoint("web", service.address))).await;
+    until_up(&ingress, "web").await;
+    let (mut client, mut server) = pair(&ingress, &mut connections).await;
+    client.shutdown().await.unwrap();
+    // No more than a stream takes at once, so it is sent long before it has come.
+    let sent = pattern(1, 3 * MIB);
+    server.write_all(&sent).await.unwrap();
+    server.shutdown().await.unwrap();
+    drop(server);
+    let reads = async {
+        let mut came = Vec::new();
+        client.read_to_end(&mut came).await.map(|_| came)
+    };
+    let (drained, came) = within(PATIENCE, "the rest", async { tokio::join!(exit.drain(PATIENCE), reads) }).await;
+    assert!(came.unwrap() == sent);
+    assert_eq!(drained.connections_cut, 0);
 }
