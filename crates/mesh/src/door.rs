@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use adit_core::mesh::Pace;
 use adit_core::{Admission, LoginRules, Outcome, Source};
 use adit_net::gate::{Gate, Needed};
 use adit_net::listen::{EXHAUSTED_PAUSE, is_exhausted};
 use quinn::Endpoint;
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::handshake::{NoLink, Side, greet};
 use crate::hub::Hub;
@@ -20,8 +22,11 @@ use crate::transport::{Transport, tcp};
 const STRANGERS: u32 = 512;
 /// And over TCP, where each may have more of our memory: 8 MiB.
 const TCP_STRANGERS: u32 = 128;
-/// While there are more, one that has not shown that its address is its own is asked to (RFC 9000 §8.1.2).
+/// While there are more, or more come in a second, one that has not shown that its address is its own is asked to (RFC 9000 §8.1.2): that
+/// costs nothing, and who sends under false names never hears of it.
 const CALM: usize = 64;
+/// That pace, for one of them.
+const CALM_PACE: Duration = Duration::from_nanos(1_000_000_000 / CALM as u64);
 /// For the handshake of TLS.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -64,16 +69,24 @@ impl Drop for Stranger {
 
 /// Takes connections until the agent ends.
 pub(crate) async fn open(hub: Arc<Hub>, quic: Endpoint, tcp: TcpListener, tls: tcp::Tls) {
-    tokio::join!(
-        over_udp(&hub, &quic, Strangers::at_most(STRANGERS)),
-        over_tcp(&hub, &tcp, &tls, Strangers::at_most(TCP_STRANGERS)),
-    );
+    // Apart, so that a flood of the one leaves the other its time.
+    let over_tcp = AbortOnDropHandle::new(tokio::spawn({
+        let hub = Arc::clone(&hub);
+        async move { over_tcp(&hub, &tcp, &tls, Strangers::at_most(TCP_STRANGERS)).await }
+    }));
+    over_udp(&hub, &quic, Strangers::at_most(STRANGERS)).await;
+    drop(over_tcp);
 }
 
 async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint, strangers: Strangers) {
+    let mut pace = Pace::new(Instant::now());
     while let Some(incoming) = quic.accept().await {
-        let is_calm = strangers.gate().waiting() < CALM;
-        if !is_calm && !incoming.remote_address_validated() && incoming.may_retry() {
+        // quinn has the next one at once, and others have work to do.
+        tokio::task::coop::consume_budget().await;
+        let is_new = !incoming.remote_address_validated();
+        let comes_slowly = !is_new || pace.take(CALM_PACE, Duration::from_secs(1), Instant::now()).is_zero();
+        let is_calm = comes_slowly && strangers.gate().waiting() < CALM;
+        if !is_calm && is_new && incoming.may_retry() {
             // It fails where a retry is not possible, which was just asked.
             let _ = incoming.retry();
             continue;

@@ -19,6 +19,14 @@ const ABORTED: VarInt = VarInt::from_u32(1);
 pub(crate) struct Sender {
     half: SendHalf,
     is_finished: bool,
+    /// Ready when the other side reads no more; there once a write had to wait. quinn (0.11.12) wakes a writer then, which is told nothing
+    /// while the connection's window is full, and is not woken again where its own is as well.
+    stopped: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+}
+
+fn until_stopped(stream: &quinn::SendStream) -> impl Future<Output = ()> + Send + Sync + use<> {
+    let stopped = stream.stopped();
+    async move { drop(stopped.await) }
 }
 
 enum SendHalf {
@@ -49,19 +57,22 @@ pub(crate) enum Receiver {
 
 /// Both halves of a QUIC stream, whose connection hears that it is written to.
 pub(crate) fn quic(send: quinn::SendStream, written: Written, recv: quinn::RecvStream) -> (Sender, Receiver) {
-    (Sender { half: SendHalf::Quic(send, written), is_finished: false }, Receiver::Quic(recv))
+    (Sender { half: SendHalf::Quic(send, written), is_finished: false, stopped: None }, Receiver::Quic(recv))
 }
 
 /// Both halves of another stream, which aborts when both are dropped, and tells an end from an abort when it is read.
 pub(crate) fn other(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> (Sender, Receiver) {
     let (recv, send) = tokio::io::split(stream);
-    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false }, Receiver::Other(Box::new(recv)))
+    (
+        Sender { half: SendHalf::Other(Box::new(send)), is_finished: false, stopped: None },
+        Receiver::Other(Box::new(recv)),
+    )
 }
 
 /// Both halves of a stream within this process.
 pub(crate) fn here(stream: DuplexStream) -> (Sender, Receiver) {
     let (recv, send) = tokio::io::split(stream);
-    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false }, Receiver::Here(recv))
+    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false, stopped: None }, Receiver::Here(recv))
 }
 
 impl Sender {
@@ -70,7 +81,13 @@ impl Sender {
         match &mut self.half {
             SendHalf::Quic(stream, written) => {
                 written.tell();
-                AsyncWrite::poll_write(Pin::new(stream), cx, bytes)
+                let wrote = AsyncWrite::poll_write(Pin::new(stream), cx, bytes);
+                if wrote.is_pending() {
+                    let stopped = self.stopped.get_or_insert_with(|| Box::pin(until_stopped(stream)));
+                    ready!(stopped.as_mut().poll(cx));
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+                wrote
             }
             SendHalf::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
@@ -232,9 +249,56 @@ impl Receiver {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+    use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig};
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use crate::keys::SigningKey;
+    use crate::tls;
+
+    const SMALL: u32 = 64 * 1024;
+
+    /// Two ends of QUIC with windows that are soon full.
+    async fn connected() -> [(Endpoint, quinn::Connection); 2] {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(SMALL.into()).send_window(u64::from(SMALL) - 1);
+        let transport = Arc::new(transport);
+        let (client, server) = tls::configs(&SigningKey::generate().unwrap()).unwrap();
+        let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).unwrap()));
+        server.transport_config(Arc::clone(&transport));
+        let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).unwrap()));
+        client.transport_config(transport);
+        let here = (Ipv4Addr::LOCALHOST, 0).into();
+        let (one, other) = (Endpoint::client(here).unwrap(), Endpoint::server(server, here).unwrap());
+        let dials = one.connect_with(client, other.local_addr().unwrap(), tls::NAME).unwrap();
+        let accepts = async { other.accept().await.unwrap().await };
+        let (dialled, accepted) = tokio::try_join!(dials, accepts).unwrap();
+        [(one, dialled), (other, accepted)]
+    }
+
+    /// quinn tells a writer that it was stopped when it may write again, and forgets it where two windows were full.
+    #[tokio::test]
+    async fn a_writer_hears_that_it_was_stopped_also_when_every_window_is_full() {
+        let [(_one, dialled), (_other, accepted)] = connected().await;
+        let (send, recv) = dialled.open_bi().await.unwrap();
+        let (mut send, _recv) = quic(send, Written::default(), recv);
+        send.write_all(&[1]).await.unwrap();
+        let (_back, mut came) = accepted.accept_bi().await.unwrap();
+        came.read_exact(&mut [0; 1]).await.unwrap();
+        // Its acknowledgement has made room for it.
+        tokio::task::yield_now().await;
+        // In a task of its own, which nobody looks at before it is woken.
+        let writes = tokio::spawn(async move {
+            // Nothing is sent, nor comes, between these two.
+            came.stop(7_u32.into()).unwrap();
+            send.write_all(&vec![2; 4 * SMALL as usize]).await
+        });
+        let written = tokio::time::timeout(Duration::from_secs(5), writes).await;
+        assert!(written.expect("it waits for ever").unwrap().is_err());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_message_may_take_long_as_long_as_something_comes() {

@@ -28,6 +28,9 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const SEND_WINDOW: u64 = 32 * 1024 * 1024;
 /// Bytes that somebody may send who is not known to be a member yet: more than the first messages have.
 const STRANGERS_WINDOW: u32 = 128 * 1024;
+/// First packets of strangers that wait to be looked at; the next is refused. Few, so that a member behind a flood waits for
+/// milliseconds.
+const MAX_INCOMING: usize = 256;
 /// Bytes of datagrams that wait to be sent, or to be taken by whoever they are for: some milliseconds of a fast link. More are
 /// lost. Strangers can fill this as well.
 const DATAGRAMS: usize = 512 * 1024;
@@ -88,6 +91,7 @@ pub(crate) fn endpoint(
     let transport = Arc::new(transport());
     let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).map_err(io::Error::other)?));
     server.transport_config(Arc::clone(&transport));
+    server.max_incoming(MAX_INCOMING);
     let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).map_err(io::Error::other)?));
     client.transport_config(transport);
     // Of the key, so that a process started anew tells the peers of the one before it that their connections are gone
