@@ -1,24 +1,18 @@
-//! The login gate of the jump host: counts a connection in until it has logged in or is gone, and hears when its place is needed.
+//! The login gate of the jump host: whom the allow-list lets through comes to it, and how each login ends is counted.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-use adit_core::{Admission, Outcome, Source};
-use adit_net::gate::Needed;
+use adit_core::Source;
+use adit_net::gate;
 
 use crate::metrics::TurnedAway;
 use crate::shared::Shared;
 
-/// A connection that has not logged in, counted as one until it is dropped.
+/// A connection that has not logged in. Dropped, its login has ended.
 pub(crate) struct AtTheGate {
-    admission: Option<Admission>,
-    needed: Needed,
-    /// How the login ends if nothing else is said.
-    pub(crate) outcome: Outcome,
+    place: gate::AtTheGate,
     shared: Arc<Shared>,
 }
 
@@ -29,23 +23,27 @@ impl AtTheGate {
             return Err(TurnedAway::Network);
         }
         let exempt = shared.config.penalty_exempt.contain(ip);
-        let mut gate = shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let (admission, needed) = gate.enter(Source::from(ip), exempt, Instant::now()).map_err(TurnedAway::from)?;
-        Ok(Self { admission: Some(admission), needed, outcome: Outcome::GaveUp, shared: shared.clone() })
+        let place = shared.gate.enter(Source::from(ip), exempt).map_err(TurnedAway::from)?;
+        Ok(Self { place, shared: shared.clone() })
     }
+}
 
-    /// Ready when the place is needed for somebody else; not to be asked again then.
-    pub(crate) fn poll_pushed_out(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.needed).poll(context).map(drop)
+impl Deref for AtTheGate {
+    type Target = gate::AtTheGate;
+
+    fn deref(&self) -> &gate::AtTheGate {
+        &self.place
+    }
+}
+
+impl DerefMut for AtTheGate {
+    fn deref_mut(&mut self) -> &mut gate::AtTheGate {
+        &mut self.place
     }
 }
 
 impl Drop for AtTheGate {
     fn drop(&mut self) {
-        if let Some(admission) = self.admission.take() {
-            self.shared.metrics.login(self.outcome);
-            let mut gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
-            gate.leave(admission, self.outcome, Instant::now());
-        }
+        self.shared.metrics.login(self.place.outcome);
     }
 }

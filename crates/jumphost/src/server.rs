@@ -230,7 +230,7 @@ impl JumpHost {
             directory: Directory::load(store.clone()).await?,
             registry: Registry::new(Arc::clone(&metrics)),
             ports: Ports::new(config.ports, vec![config.forward_address]),
-            gate: Mutex::new(Gate::new(config.login)),
+            gate: Gate::new(config.login),
             stopping: stop_accepting.clone(),
             visitors: Mutex::new(VisitorLimits::new()),
             bandwidth: Bandwidth::default(),

@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) registry: Registry,
     pub(crate) ports: Arc<Ports>,
-    pub(crate) gate: Mutex<Gate>,
+    pub(crate) gate: Gate,
     pub(crate) visitors: Mutex<VisitorLimits>,
     pub(crate) bandwidth: Bandwidth,
     /// Cancelled when no new work is taken any more.

@@ -269,6 +269,10 @@ pub fn parse_peer(typed: &str) -> Result<Target, ConfigError> {
 }
 
 impl Forward {
+    pub(crate) fn has(&self, place: &EndpointPlace) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.place() == *place)
+    }
+
     /// What of it is told to the mesh, with the state of each target; listeners are told by those who have bound them.
     pub(crate) fn endpoints(&self, is_up: impl Fn(&EndpointConfig) -> bool) -> Vec<Endpoint> {
         let told = self.endpoints.iter().map(|endpoint| Endpoint {

@@ -1,13 +1,14 @@
 //! Takes connections of other agents, over UDP and TCP at the same port. Each says who it is in a task of its own; those who have not
 //! yet are bounded, apart for UDP and TCP, and where all places are taken the address that has most of them gives up its oldest.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_core::mesh::Pace;
-use adit_core::{Admission, LoginRules, Outcome, Source};
-use adit_net::gate::{Gate, Needed};
+use adit_core::{LoginRules, Outcome, Source};
+use adit_net::gate::{AtTheGate, Gate};
 use adit_net::listen::{EXHAUSTED_PAUSE, is_exhausted};
 use quinn::Endpoint;
 use tokio::net::TcpListener;
@@ -30,69 +31,42 @@ const CALM_PACE: Duration = Duration::from_nanos(1_000_000_000 / CALM as u64);
 /// For the handshake of TLS.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Those who have not yet said who they are.
-#[derive(Clone)]
-struct Strangers(Arc<Mutex<Gate>>);
-
-/// One of them, until it is dropped.
-struct Stranger {
-    strangers: Strangers,
-    admission: Option<Admission>,
-    needed: Needed,
+/// Where those stand who have not yet said who they are.
+fn strangers(total: u32) -> Gate {
+    Gate::new(LoginRules { per_source: 0, total, remembered_sources: 0, ..LoginRules::default() })
 }
 
-impl Strangers {
-    fn at_most(total: u32) -> Strangers {
-        // Nobody is punished: who has no certificate of this mesh yet may have one in a minute, and many agents may share an address.
-        let rules = LoginRules { per_source: 0, total, remembered_sources: 0, ..LoginRules::default() };
-        Strangers(Arc::new(Mutex::new(Gate::new(rules))))
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` where there is no place.
-    fn enter(&self, from: SocketAddr) -> Option<Stranger> {
-        let (admission, needed) = self.gate().enter(Source::from(from.ip()), false, Instant::now()).ok()?;
-        Some(Stranger { strangers: self.clone(), admission: Some(admission), needed })
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        if let Some(admission) = self.admission.take() {
-            self.strangers.gate().leave(admission, Outcome::LoggedIn, Instant::now());
-        }
-    }
+/// `None` where there is no place.
+fn enter(strangers: &Gate, from: SocketAddr) -> Option<AtTheGate> {
+    let mut stranger = strangers.enter(Source::from(from.ip()), false).ok()?;
+    // Nobody is punished: who has no certificate of this mesh yet may have one in a minute, and many agents may share an address.
+    stranger.outcome = Outcome::LoggedIn;
+    Some(stranger)
 }
 
 /// Takes connections until the agent ends.
 pub(crate) async fn open(hub: Arc<Hub>, quic: Endpoint, tcp: TcpListener, tls: tcp::Tls) {
     // Apart, so that a flood of the one leaves the other its time.
-    let over_tcp = AbortOnDropHandle::new(tokio::spawn({
-        let hub = Arc::clone(&hub);
-        async move { over_tcp(&hub, &tcp, &tls, Strangers::at_most(TCP_STRANGERS)).await }
-    }));
-    over_udp(&hub, &quic, Strangers::at_most(STRANGERS)).await;
-    drop(over_tcp);
+    let _over_tcp = AbortOnDropHandle::new(tokio::spawn(over_tcp(Arc::clone(&hub), tcp, tls)));
+    over_udp(&hub, &quic).await;
 }
 
-async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint, strangers: Strangers) {
-    let mut pace = Pace::new(Instant::now());
+async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint) {
+    let (strangers, mut pace) = (strangers(STRANGERS), Pace::new(Instant::now()));
     while let Some(incoming) = quic.accept().await {
         // quinn has the next one at once, and others have work to do.
         tokio::task::coop::consume_budget().await;
-        let is_new = !incoming.remote_address_validated();
-        let comes_slowly = !is_new || pace.take(CALM_PACE, Duration::from_secs(1), Instant::now()).is_zero();
-        let is_calm = comes_slowly && strangers.gate().waiting() < CALM;
-        if !is_calm && is_new && incoming.may_retry() {
+        let may_be_asked = !incoming.remote_address_validated() && incoming.may_retry();
+        let is_calm = |pace: &mut Pace| {
+            pace.take(CALM_PACE, Duration::from_secs(1), Instant::now()).is_zero() && strangers.waiting() < CALM
+        };
+        if may_be_asked && !is_calm(&mut pace) {
             // It fails where a retry is not possible, which was just asked.
             let _ = incoming.retry();
             continue;
         }
         let from = incoming.remote_address();
-        let Some(stranger) = strangers.enter(from) else {
+        let Some(stranger) = enter(&strangers, from) else {
             incoming.refuse();
             continue;
         };
@@ -102,7 +76,8 @@ async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint, strangers: Strangers) {
     }
 }
 
-async fn over_tcp(hub: &Arc<Hub>, tcp: &TcpListener, tls: &tcp::Tls, strangers: Strangers) {
+async fn over_tcp(hub: Arc<Hub>, tcp: TcpListener, tls: tcp::Tls) {
+    let strangers = strangers(TCP_STRANGERS);
     loop {
         let (socket, from) = match tcp.accept().await {
             Ok(accepted) => accepted,
@@ -114,11 +89,11 @@ async fn over_tcp(hub: &Arc<Hub>, tcp: &TcpListener, tls: &tcp::Tls, strangers: 
             Err(_) => continue,
         };
         // One that finds no place is closed.
-        let Some(stranger) = strangers.enter(from) else { continue };
+        let Some(stranger) = enter(&strangers, from) else { continue };
         let tls = tls.clone();
         let connected =
             async move { tls.accept(socket, from).await.map(Transport::Tcp).map_err(|error| error.to_string()) };
-        hub.tasks.spawn(admit(Arc::clone(hub), from, stranger, connected));
+        hub.tasks.spawn(admit(Arc::clone(&hub), from, stranger, connected));
     }
 }
 
@@ -126,7 +101,7 @@ async fn over_tcp(hub: &Arc<Hub>, tcp: &TcpListener, tls: &tcp::Tls, strangers: 
 async fn admit(
     hub: Arc<Hub>,
     from: SocketAddr,
-    mut stranger: Stranger,
+    mut stranger: AtTheGate,
     connected: impl Future<Output = Result<Transport, String>>,
 ) {
     let greeted = async {
@@ -138,7 +113,7 @@ async fn admit(
     };
     let linked = tokio::select! {
         linked = greeted => linked,
-        _ = &mut stranger.needed => Err(NoLink::Broken("its place was needed for another one".to_owned())),
+        () = poll_fn(|cx| stranger.poll_pushed_out(cx)) => Err(NoLink::Broken("its place was needed for another one".to_owned())),
     };
     drop(stranger);
     match linked {

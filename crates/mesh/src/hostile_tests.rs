@@ -640,9 +640,8 @@ async fn strangers_who_come_again_and_again_keep_no_member_out() {
 async fn a_circuit_that_nobody_answers_is_given_up() {
     let mut mesh = TestMesh::new();
     let transit = mesh.agent(Wanted::new("transit", &[], "")).await;
-    let [silent, asker] = ["silent", "asker"];
-    let silent = Hostile::join(&mut mesh, silent, every_right(), &[&transit]).await;
-    let asker = Hostile::join(&mut mesh, asker, every_right(), &[&transit]).await;
+    let silent = Hostile::join(&mut mesh, "silent", every_right(), &[&transit]).await;
+    let asker = Hostile::join(&mut mesh, "asker", every_right(), &[&transit]).await;
     asker.until_known(&transit).await;
     let (_, mut open) = asker.open(&transit, "web", asker.id(), Purpose::Connect);
     open.hops = vec![silent.id()];
@@ -666,9 +665,8 @@ async fn a_circuit_that_nobody_answers_is_given_up() {
 async fn a_revocation_ends_connections_of_whom_nobody_else_knows() {
     let mut mesh = TestMesh::new();
     let agent = Hostile::join(&mut mesh, "agent", every_right(), &[]).await;
-    let [hidden, honest] = ["hidden", "honest"];
-    let hidden = Hostile::join(&mut mesh, hidden, every_right(), &[]).await;
-    let honest = Hostile::join(&mut mesh, honest, every_right(), &[]).await;
+    let hidden = Hostile::join(&mut mesh, "hidden", every_right(), &[]).await;
+    let honest = Hostile::join(&mut mesh, "honest", every_right(), &[]).await;
     let place = |of: &Hostile| agent.hub.take_place(of.id(), Some(of.hub.me.invitation())).unwrap();
     let (cut, stays) = (place(&hidden), place(&honest));
     let list = mesh.root.revoke("hidden").unwrap();

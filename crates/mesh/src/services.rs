@@ -27,14 +27,9 @@ pub(crate) struct Catalogue {
 impl Catalogue {
     /// From now on this is configured.
     pub(crate) fn handle_forward(&mut self, forward: Forward) {
-        let stays = |place: &EndpointPlace| forward.endpoints.iter().any(|endpoint| endpoint.place() == *place);
-        self.down.retain(stays);
-        self.used.retain(|place, removed| {
-            stays(place) || {
-                removed.cancel();
-                false
-            }
-        });
+        self.down.retain(|place| forward.has(place));
+        let removed = self.used.extract_if(.., |place, _| !forward.has(place));
+        removed.for_each(|(_, removed)| removed.cancel());
         self.forward = forward;
     }
 
@@ -49,14 +44,12 @@ impl Catalogue {
     /// A target took a connection, or did not. `true`: that is news.
     pub(crate) fn handle_dialled(&mut self, endpoint: &EndpointConfig, took_it: bool) -> bool {
         let place = endpoint.place();
-        let is_configured = self.forward.endpoints.iter().any(|configured| configured.place() == place);
-        if took_it { self.down.remove(&place) } else { is_configured && self.down.insert(place) }
+        if took_it { self.down.remove(&place) } else { self.forward.has(&place) && self.down.insert(place) }
     }
 
     /// Cancelled once an endpoint is configured no more. `None`: it is not.
     pub(crate) fn removed(&mut self, place: EndpointPlace) -> Option<CancellationToken> {
-        let is_configured = self.forward.endpoints.iter().any(|endpoint| endpoint.place() == place);
-        is_configured.then(|| self.used.entry(place).or_default().clone())
+        self.forward.has(&place).then(|| self.used.entry(place).or_default().clone())
     }
 
     /// Where connections for a key go, in the order in which they are tried; nowhere for one that is not configured.

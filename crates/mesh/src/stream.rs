@@ -19,19 +19,38 @@ const ABORTED: VarInt = VarInt::from_u32(1);
 pub(crate) struct Sender {
     half: SendHalf,
     is_finished: bool,
+}
+
+enum SendHalf {
+    Quic(QuicHalf),
+    Other(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
+struct QuicHalf {
+    stream: quinn::SendStream,
+    written: Written,
     /// Ready when the other side reads no more; there once a write had to wait. quinn (0.11.12) wakes a writer then, which is told nothing
     /// while the connection's window is full, and is not woken again where its own is as well.
     stopped: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
 }
 
+impl QuicHalf {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.written.tell();
+        let wrote = AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, bytes);
+        if wrote.is_pending() {
+            let stopped = self.stopped.get_or_insert_with(|| Box::pin(until_stopped(&self.stream)));
+            ready!(stopped.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        wrote
+    }
+}
+
+/// Waits until the other side reads no more, or has acknowledged all of what has ended; however that came, there is no more to wait for.
 fn until_stopped(stream: &quinn::SendStream) -> impl Future<Output = ()> + Send + Sync + use<> {
     let stopped = stream.stopped();
     async move { drop(stopped.await) }
-}
-
-enum SendHalf {
-    Quic(quinn::SendStream, Written),
-    Other(Box<dyn AsyncWrite + Send + Unpin>),
 }
 
 /// Says of all streams of a connection whether one of them was written to since this was last looked at.
@@ -57,38 +76,27 @@ pub(crate) enum Receiver {
 
 /// Both halves of a QUIC stream, whose connection hears that it is written to.
 pub(crate) fn quic(send: quinn::SendStream, written: Written, recv: quinn::RecvStream) -> (Sender, Receiver) {
-    (Sender { half: SendHalf::Quic(send, written), is_finished: false, stopped: None }, Receiver::Quic(recv))
+    let half = SendHalf::Quic(QuicHalf { stream: send, written, stopped: None });
+    (Sender { half, is_finished: false }, Receiver::Quic(recv))
 }
 
 /// Both halves of another stream, which aborts when both are dropped, and tells an end from an abort when it is read.
 pub(crate) fn other(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> (Sender, Receiver) {
     let (recv, send) = tokio::io::split(stream);
-    (
-        Sender { half: SendHalf::Other(Box::new(send)), is_finished: false, stopped: None },
-        Receiver::Other(Box::new(recv)),
-    )
+    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false }, Receiver::Other(Box::new(recv)))
 }
 
 /// Both halves of a stream within this process.
 pub(crate) fn here(stream: DuplexStream) -> (Sender, Receiver) {
     let (recv, send) = tokio::io::split(stream);
-    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false, stopped: None }, Receiver::Here(recv))
+    (Sender { half: SendHalf::Other(Box::new(send)), is_finished: false }, Receiver::Here(recv))
 }
 
 impl Sender {
     /// Writes some of it; ready when the other side takes more.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.half {
-            SendHalf::Quic(stream, written) => {
-                written.tell();
-                let wrote = AsyncWrite::poll_write(Pin::new(stream), cx, bytes);
-                if wrote.is_pending() {
-                    let stopped = self.stopped.get_or_insert_with(|| Box::pin(until_stopped(stream)));
-                    ready!(stopped.as_mut().poll(cx));
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-                }
-                wrote
-            }
+            SendHalf::Quic(quic) => quic.poll_write(cx, bytes),
             SendHalf::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -97,7 +105,7 @@ impl Sender {
     pub(crate) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_finished = true;
         match &mut self.half {
-            SendHalf::Quic(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            SendHalf::Quic(quic) => Pin::new(&mut quic.stream).poll_shutdown(cx),
             SendHalf::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -117,16 +125,15 @@ impl Sender {
     /// The number of the stream on its link, which both sides know, where the link has datagrams that can name it.
     pub(crate) fn number(&self) -> Option<u64> {
         match &self.half {
-            SendHalf::Quic(stream, _) => Some(VarInt::from(stream.id()).into_inner()),
+            SendHalf::Quic(quic) => Some(VarInt::from(quic.stream.id()).into_inner()),
             SendHalf::Other(_) => None,
         }
     }
 
     /// After its end, waits until the other side has acknowledged all of it, where the transport tells.
     pub(crate) async fn arrived(&mut self) {
-        if let SendHalf::Quic(stream, _) = &mut self.half {
-            // However it ended, there is nothing more to wait for.
-            let _ = stream.stopped().await;
+        if let SendHalf::Quic(quic) = &self.half {
+            until_stopped(&quic.stream).await;
         }
     }
 
@@ -144,11 +151,11 @@ fn poll_half(half: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>, buffer: &mut 
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        if let SendHalf::Quic(stream, _) = &mut self.half
+        if let SendHalf::Quic(quic) = &mut self.half
             && !self.is_finished
         {
             // It is over already, then.
-            let _ = stream.reset(ABORTED);
+            let _ = quic.stream.reset(ABORTED);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ impl Running {
         let folder = MeshFolder::open(&folder)?;
         let (token, _) = token_of(folder.data())?;
         let mesh = Arc::new(Mesh::start(config, folder).await?);
-        let reload = reloading(Arc::clone(&mesh), file.path);
+        let reload = reloading(Arc::clone(&mesh), file);
         let (mut serving, mut addresses) = (None, None);
         if let Some(listener) = http.bind().await? {
             let of = Addresses::of(mesh.folder().data(), listener.local_addr().map_err(Failure::Runtime)?);
@@ -216,18 +216,17 @@ impl HttpAddress {
 }
 
 /// Reads `forward:` of the file anew; one that cannot be used changes nothing.
-fn reloading(mesh: Arc<Mesh>, path: PathBuf) -> Reload {
-    let read = |path: &Path| config_file::load(Some(path), |_| None);
-    let started_with = read(&path).ok().map(|file| file.mesh);
+fn reloading(mesh: Arc<Mesh>, started_with: ConfigFile) -> Reload {
     Arc::new(move || {
+        let path = &started_with.path;
         if path.as_os_str().is_empty() {
             return Err("this agent was started without a configuration file; there is nothing to read anew".to_owned());
         }
-        let file = read(&path).map_err(|failure| failure.sentence())?;
+        let file = config_file::load(Some(path), |_| None).map_err(|failure| failure.sentence())?;
         let wrong = |error| Failure::MeshSetting { path: path.clone(), error }.sentence();
         let forward = file.forward.check().map_err(wrong)?;
         mesh.reload(forward).map_err(|error| adit_jumphost::error_chain(&error))?;
-        let needs_restart = started_with.as_ref().is_some_and(|mesh| *mesh != file.mesh);
+        let needs_restart = started_with.mesh != file.mesh;
         tracing::info!(path = %path.display(), needs_restart, "the configuration was read anew");
         Ok(Reloaded { needs_restart })
     })

@@ -40,6 +40,15 @@ impl Answer {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
+    /// Of a door on loopback that brings no page: nothing of it runs, is kept, or is another site's to read.
+    #[track_caller]
+    pub(crate) fn assert_headers_of_an_api(&self) {
+        assert!(self.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.header("access-control-allow-origin"), None);
+    }
+
     /// Status and code of an error.
     pub(crate) fn error(&self) -> (u16, String) {
         (self.status, self.json()["code"].as_str().unwrap_or_default().to_owned())

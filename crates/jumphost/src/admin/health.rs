@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -94,7 +93,7 @@ impl Operation for Health {
             sessions: shared.metrics.sessions.get(),
             forwards: shared.metrics.forwards.get(),
             visitors: shared.registry.visitors_now(),
-            unauthenticated: shared.gate.lock().unwrap_or_else(PoisonError::into_inner).waiting(),
+            unauthenticated: shared.gate.waiting(),
             open_files: fs::read_dir("/proc/self/fd").ok().map(Iterator::count),
             open_files_limit: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
             store_bytes: store_bytes(&about.store),

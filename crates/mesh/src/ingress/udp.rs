@@ -192,10 +192,9 @@ impl Table {
 
     /// Who answers in the dark proves his flow as well, but has no reason to go on: those go that were silent for longest.
     fn forget_silent(&mut self, now: Instant) -> bool {
-        if self.looked.is_some_and(|at| now.saturating_duration_since(at) < PAUSE) {
+        if !is_due(&mut self.looked, now) {
             return false;
         }
-        self.looked = Some(now);
         let before = self.known.len();
         self.known.retain(|_, known| !known.flow().is_silent(now));
         self.known.len() < before
@@ -226,12 +225,17 @@ impl Table {
 
     /// Those that find nobody are many at a time; one is told of.
     fn may_complain(&mut self, now: Instant) -> bool {
-        let may = self.complained.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
-        if may {
-            self.complained = Some(now);
-        }
-        may
+        is_due(&mut self.complained, now)
     }
+}
+
+/// What is done no more often than each [`PAUSE`] is done now.
+fn is_due(last: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = last.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }
 
 impl Known {

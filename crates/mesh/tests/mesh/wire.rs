@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use adit_core::mesh::Pace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What agents dial in the place of another agent.
@@ -24,15 +24,16 @@ pub(crate) struct Wire {
 impl Wire {
     /// Everything passes.
     pub(crate) async fn to(agent: SocketAddr) -> Wire {
-        Wire::with_pace(agent, Pace::default()).await
+        Wire::with_pace(agent, Duration::ZERO).await
     }
 
     /// So many bytes of datagrams pass in a second towards the agent; what comes faster waits, and is lost where that is too much.
     pub(crate) async fn slow(agent: SocketAddr, rate: u32) -> Wire {
-        Wire::with_pace(agent, Pace { a_byte: Duration::from_secs(1) / rate, free: None }).await
+        Wire::with_pace(agent, Duration::from_secs(1) / rate).await
     }
 
-    async fn with_pace(agent: SocketAddr, pace: Pace) -> Wire {
+    /// Each byte of a datagram takes so long.
+    async fn with_pace(agent: SocketAddr, a_byte: Duration) -> Wire {
         let (tcp, udp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             // Another process may have the port over UDP.
@@ -42,7 +43,7 @@ impl Wire {
         };
         let mut wire = Wire::over_tcp(tcp, agent);
         let frozen = wire.frozen.subscribe();
-        wire._tasks.push(AbortOnDropHandle::new(tokio::spawn(datagrams(Arc::new(udp), agent, frozen, pace))));
+        wire._tasks.push(AbortOnDropHandle::new(tokio::spawn(datagrams(Arc::new(udp), agent, frozen, a_byte))));
         wire
     }
 
@@ -63,27 +64,10 @@ impl Wire {
     }
 }
 
-/// How long a datagram takes the wire.
-#[derive(Default)]
-struct Pace {
-    a_byte: Duration,
-    free: Option<Instant>,
-}
-
-impl Pace {
-    /// Waits until it is through. The socket holds what comes meanwhile.
-    async fn pass(&mut self, length: usize) {
-        let now = Instant::now();
-        let free = self.free.map_or(now, |free| free.max(now)) + self.a_byte * u32::try_from(length).unwrap();
-        self.free = Some(free);
-        // Timers are no finer.
-        if free > now + Duration::from_millis(1) {
-            tokio::time::sleep_until(free).await;
-        }
-    }
-}
-
-async fn datagrams(front: Arc<UdpSocket>, agent: SocketAddr, frozen: watch::Receiver<bool>, mut pace: Pace) {
+async fn datagrams(front: Arc<UdpSocket>, agent: SocketAddr, frozen: watch::Receiver<bool>, a_byte: Duration) {
+    /// Timers are no finer. The socket holds what comes while one waits.
+    const AHEAD: Duration = Duration::from_millis(1);
+    let mut pace = Pace::new(Instant::now());
     let mut clients: HashMap<SocketAddr, (Arc<UdpSocket>, AbortOnDropHandle<()>)> = HashMap::new();
     let mut datagram = vec![0; 65_536];
     loop {
@@ -98,7 +82,8 @@ async fn datagrams(front: Arc<UdpSocket>, agent: SocketAddr, frozen: watch::Rece
             }
         };
         if !*frozen.borrow() {
-            pace.pass(length).await;
+            let cost = a_byte * u32::try_from(length).unwrap();
+            tokio::time::sleep(pace.take(cost, AHEAD, Instant::now())).await;
             // Nobody is there any more, perhaps: a wire does not care.
             let _ = back.0.send(&datagram[..length]).await;
         }
