@@ -208,8 +208,9 @@ async fn old_algorithms_are_spoken_only_where_the_profile_allows_them() {
     let tunnel = home.add(Tunnel { auto_reconnect: false, ..tunnel(&sshd, &id, forward.clone()) }).await;
     home.agent.start_tunnel(&tunnel).await.unwrap();
     home.becomes(&tunnel, "failed").await;
+    eventually("the server has said why", || sshd.log().contains("Their offer: ")).await;
     let offer = sshd.log();
-    let offer = offer.lines().find(|line| line.contains("Their offer: ")).expect("nothing in common");
+    let offer = offer.lines().find(|line| line.contains("Their offer: ")).unwrap();
     assert!(!offer.contains("sha1") && !offer.contains("group14"), "{offer}");
     assert!(!sshd.log().contains("userauth-request"));
 
