@@ -5,6 +5,7 @@
 //! badly earns penalties, as with the `PerSourcePenalties` of OpenSSH: they add up, melt away with time, and above a
 //! threshold new connections from there are dropped at once. A session that has logged in is never counted here.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::error::Error;
 use std::fmt;
@@ -119,7 +120,7 @@ pub struct Admission {
 }
 
 /// Names one admission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AdmissionId(u64);
 
 impl Admission {
@@ -204,7 +205,9 @@ impl LoginGate {
 
     /// Frees a place for a source that has `here` of them.
     fn push_out_for(&mut self, here: u32) -> bool {
-        let most = self.admitted_by_source.iter().max_by_key(|(_, admitted)| admitted.len());
+        // Of equal ones, who came first: another rule would give some of a crowd of sources a place to keep, and others none.
+        let rank = |admitted: &VecDeque<AdmissionId>| (admitted.len(), Reverse(admitted.front().copied()));
+        let most = self.admitted_by_source.iter().max_by_key(|(_, admitted)| rank(admitted));
         let Some(source) = most.filter(|(_, admitted)| admitted.len() > here as usize).map(|(source, _)| *source)
         else {
             return false;
@@ -356,6 +359,16 @@ mod tests {
 
     fn source(host: u8) -> Source {
         Source::V4(Ipv4Addr::new(192, 0, 2, host))
+    }
+
+    #[test]
+    fn of_a_crowd_of_sources_who_came_first_goes_first() {
+        let mut gate = LoginGate::new(LoginRules { total: 64, ..LoginRules::default() });
+        let now = Instant::now();
+        let crowd: Vec<_> =
+            (0..255).map(|last| gate.handle_connection(source(last), false, now).unwrap().id()).collect();
+        let pushed_out: Vec<_> = std::iter::from_fn(|| gate.poll_pushed_out()).collect();
+        assert_eq!(pushed_out, crowd[..255 - 64]);
     }
 
     #[test]
