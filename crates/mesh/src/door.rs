@@ -58,7 +58,7 @@ async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint) {
         tokio::task::coop::consume_budget().await;
         let may_be_asked = !incoming.remote_address_validated() && incoming.may_retry();
         let is_calm = |pace: &mut Pace| {
-            pace.take(CALM_PACE, Duration::from_secs(1), Instant::now()).is_zero() && strangers.waiting() < CALM
+            pace.try_take(CALM_PACE, Duration::from_secs(1), Instant::now()) && strangers.waiting() < CALM
         };
         if may_be_asked && !is_calm(&mut pace) {
             // It fails where a retry is not possible, which was just asked.
@@ -114,6 +114,7 @@ async fn admit(
     let linked = tokio::select! {
         linked = greeted => linked,
         () = poll_fn(|cx| stranger.poll_pushed_out(cx)) => Err(NoLink::Broken("its place was needed for another one".to_owned())),
+        () = hub.ending.cancelled() => Err(NoLink::Broken("this agent leaves".to_owned())),
     };
     drop(stranger);
     match linked {

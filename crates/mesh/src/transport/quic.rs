@@ -28,8 +28,8 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const SEND_WINDOW: u64 = 32 * 1024 * 1024;
 /// Bytes that somebody may send who is not known to be a member yet: more than the first messages have.
 const STRANGERS_WINDOW: u32 = 128 * 1024;
-/// First packets of strangers that wait to be looked at; the next is refused. Few, so that a member behind a flood waits for
-/// milliseconds.
+/// First packets of strangers that wait to be looked at; the next is lost, and sent again by whoever means it. Few, so that a member
+/// behind a flood waits for milliseconds.
 const MAX_INCOMING: usize = 256;
 /// Bytes of datagrams that wait to be sent, or to be taken by whoever they are for: some milliseconds of a fast link. More are
 /// lost. Strangers can fill this as well.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use adit_mesh::Mesh;
 use adit_mesh::view::{Dashboard, ForwardState};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::{
     PATIENCE, Service, TestMesh, Wanted, ask, connect, echo, endpoint, exchange, free_address, listener, named, ping,
@@ -183,6 +184,24 @@ async fn who_leaves_is_gone_everywhere_at_once() {
         }
         assert!(leaves.elapsed() < Duration::from_secs(1), "{:?}", leaves.elapsed());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_strangers_who_leaves() {
+    let mut mesh = TestMesh::new();
+    let agent = mesh.agent(Wanted::new("a", &[], "")).await;
+    let address = agent.address().unwrap();
+    let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    // Connections are taken in their order.
+    let mut second = tokio::net::TcpStream::connect(address).await.unwrap();
+    second.write_all(b"no TLS at all").await.unwrap();
+    within(PATIENCE, "the second is refused", async {
+        while second.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+    let leaves = Instant::now();
+    agent.drain(Duration::ZERO).await;
+    assert!(leaves.elapsed() < Duration::from_secs(1), "{:?}", leaves.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
