@@ -1,12 +1,15 @@
 //! The configuration file: one YAML file for all roles, of which each reads its own map.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use adit_agent::folder;
+use adit_core::Printable;
 use adit_jumphost::RawConfig;
 use adit_mesh::{RawForward, RawMesh};
 use serde::Deserialize;
+use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
 
 use crate::agent::settings::AgentMap;
 use crate::failure::Failure;
@@ -71,7 +74,23 @@ fn parse(text: &str) -> Result<ConfigFile, String> {
         return Ok(ConfigFile::default());
     }
     // An error is one line here, as everywhere; the line and column are in it.
-    serde_saphyr::from_str(text).map_err(|error| error.without_snippet().to_string())
+    serde_saphyr::from_str(text).map_err(|error| error.without_snippet().render_with_formatter(&Words))
+}
+
+/// What is wrong with a file, in the words of those who write it.
+struct Words;
+
+impl MessageFormatter for Words {
+    fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
+        match error {
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
+                format!("{} is there twice", Printable::from(key.as_str()).at_most(100)).into()
+            }
+            Error::InvalidScalar { ty: "u32" | "u64" | "usize", .. } => "a whole number is expected, 0 or more".into(),
+            Error::Budget { .. } => "it is larger than any configuration".into(),
+            other => UserMessageFormatter.format_message(other),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +142,22 @@ mod tests {
             let told = parse(text).unwrap_err();
             assert!(["jumphots", "login_grade", "visitors"].iter().any(|key| told.contains(key)), "{told}");
             assert!(told.contains("line ") && !told.contains('\n'), "{told}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_in_the_words_of_who_makes_them() {
+        let many = "    - {key: k, address: '127.0.0.1:1'}\n".repeat(100_000);
+        for (text, told) in [
+            ("mesh:\n  listen: a\n  listen: b\n", "listen is there twice at line 3"),
+            (
+                "forward:\n  listeners:\n    - {key: k, address: ':1', max_connections: -1}\n",
+                "a whole number is expected, 0 or more at line 3",
+            ),
+            (&format!("forward:\n  listeners:\n{many}"), "it is larger than any configuration at line"),
+        ] {
+            let said = parse(text).unwrap_err();
+            assert!(said.contains(told) && !said.contains('\n'), "{said}");
         }
     }
 

@@ -396,6 +396,7 @@ impl Failure {
             {
                 PORT_BUSY
             }
+            Self::Mesh(MeshError::Listener(error)) if error.is_busy() => PORT_BUSY,
             Self::Setting(_) | Self::LogFilter { .. } | Self::KeyText { .. } | Self::Expires { .. } => BAD_INPUT,
             Self::KeyFile { .. } | Self::ClaimFile { .. } | Self::PrivateKey { .. } => BAD_INPUT,
             Self::NothingTyped | Self::NameTaken { .. } | Self::NotAName | Self::Usage { .. } => BAD_INPUT,

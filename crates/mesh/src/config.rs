@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use adit_core::mesh::{Endpoint, MAX_SERVICES, Protocol, RoutingKey};
-use adit_core::{Port, Target};
+use adit_core::{Port, Printable, Target};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -54,6 +54,9 @@ pub struct RawMesh {
     /// As ADIT_LOG has it.
     pub log: Option<String>,
 }
+
+/// So much of a value is repeated, in characters: all of a key, and of a name that anybody has.
+const SHOWN: usize = 256;
 
 /// A value cannot be used; nothing of the file has been taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -174,7 +177,7 @@ fn parse_protocol(typed: Option<&str>, place: impl Fn(&str) -> String) -> Result
 }
 
 fn wrong(place: String, typed: &str, problem: impl ToString) -> ConfigError {
-    ConfigError { place, typed: adit_core::Printable::from(typed).to_string(), problem: problem.to_string() }
+    ConfigError { place, typed: Printable::from(typed).at_most(SHOWN).to_string(), problem: problem.to_string() }
 }
 
 impl RawForward {

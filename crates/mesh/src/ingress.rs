@@ -36,6 +36,14 @@ pub struct ListenError {
     has_it_itself: bool,
 }
 
+impl ListenError {
+    /// Does somebody else have the port?
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 const ANOTHER: &str = "choose another port, or stop what has it";
 const ITSELF: &str =
     "this agent has the port for a listener that is to go: restart it, or reload once without this listener";

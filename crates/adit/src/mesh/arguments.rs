@@ -163,10 +163,10 @@ pub(super) struct Invite {
     /// An agent that it connects to; can be given again
     #[arg(long = "peer", value_name = "HOST:PORT", value_parser = peer)]
     pub(super) peers: Vec<Target>,
-    /// How long the token can be used
+    /// How long the token can be used; five minutes more are given to clocks that differ
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
     pub(super) within: Duration,
-    /// How long the membership lasts
+    /// How long the membership lasts, with the same five minutes
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "365d")]
     pub(super) lasts: Duration,
     #[command(flatten)]

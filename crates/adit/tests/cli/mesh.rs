@@ -580,6 +580,20 @@ fn a_key_without_a_right_is_told_before_anything_is_bound() {
 }
 
 #[test]
+fn a_value_of_any_length_is_told_in_a_line() {
+    let home = Home::with_member();
+    let endpoints = format!("endpoints: [{{key: {}, target: 'localhost:80'}}]", "k".repeat(100_000));
+    fs::write(home.path("mesh.yaml"), format!("mesh: {{http: off}}\nforward: {{{endpoints}}}\n")).unwrap();
+    home.refuses(
+        &["run", "--config", "mesh.yaml"],
+        78,
+        "bad-setting",
+        &["`forward.endpoints[0].key` is “kkk", "kkk…”"],
+    );
+    assert!(home.run(&["run", "--config", "mesh.yaml"]).stderr.len() < 1_000);
+}
+
+#[test]
 fn a_busy_port_says_where_another_is_chosen() {
     let home = Home::with_member();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -593,9 +607,8 @@ fn a_busy_port_says_where_another_is_chosen() {
     }
     let forward = format!("mesh: {{http: off}}\nforward: {{listeners: [{{key: k, address: '{address}'}}]}}\n");
     fs::write(home.path("mesh.yaml"), forward).unwrap();
-    let said = home.run(&["run", "--config", "mesh.yaml"]);
-    assert_ne!(said.exit, 0);
-    assert!(said.stderr.contains(&format!("cannot listen on {address} for the key “k”")), "{}", said.stderr);
+    let told = format!("cannot listen on {address} for the key “k”");
+    home.refuses(&["run", "--config", "mesh.yaml"], 7, "cannot-listen", &[&told]);
 }
 
 #[test]
