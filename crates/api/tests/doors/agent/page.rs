@@ -3,15 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::home::{Home, TOKEN, refused};
 use crate::events::Stream;
-
-/// For how long a code is good.
-const LIFETIME: Duration = Duration::from_secs(600);
 
 /// As many as there may be at a time.
 const CODES: usize = 16;
@@ -137,22 +133,6 @@ async fn a_code_opens_once() {
         assert_eq!(refused(&home.browser().post("/page/enter", bad).await).0, 400);
     }
     assert_eq!(refused(&home.browser().send("POST", "/page/codes", None, &[]).await).0, 401, "it needs the token");
-}
-
-#[tokio::test]
-async fn an_old_code_opens_nothing() {
-    let home = Home::new().await;
-    let (old, used) = (code(&home).await, code(&home).await);
-    tokio::time::pause();
-    tokio::time::advance(LIFETIME - Duration::from_secs(60)).await;
-    tokio::time::resume();
-    let young = code(&home).await;
-    assert_eq!(enter(&home, &used).await.unwrap(), TOKEN);
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(60)).await;
-    tokio::time::resume();
-    enter(&home, &old).await.unwrap_err();
-    assert_eq!(enter(&home, &young).await.unwrap(), TOKEN);
 }
 
 #[tokio::test]

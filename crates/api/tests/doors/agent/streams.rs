@@ -98,12 +98,10 @@ async fn a_silent_stream_shows_a_sign_of_life() {
     let home = Home::new().await;
     let mut stream = watching(&home).await;
     stream.wait_for("records").await;
+    // The page takes 12 s of silence for death.
     let began = Instant::now();
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(5)).await;
-    tokio::time::resume();
     while stream.line().await.expect("the stream goes on") != ":" {}
-    assert!(began.elapsed() < Duration::from_secs(4), "five seconds were enough: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "each five seconds: {:?}", began.elapsed());
 }
 
 async fn watching(home: &Home) -> Stream {
