@@ -37,6 +37,11 @@ use crate::arguments::{Arguments, Jumphost, LogFormat, Role};
 use crate::failure::Failure;
 use crate::signals::Signals;
 
+/// Gives memory back to the system where a load is over; Cargo.toml has the measurement.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let Arguments { role } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
