@@ -192,7 +192,8 @@ fn the_accept_loop_recovers_from_descriptor_exhaustion() {
     host.await_port(10080);
     let limit = host.descriptors() as u64 + 10;
     host.limit_descriptors(limit);
-    let flood: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(host.ssh()).unwrap()).collect();
+    // Many more than there are descriptors: those who come later stand behind all that have given up meanwhile.
+    let flood: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(host.ssh()).unwrap()).collect();
     eventually(SOON, "every descriptor is taken", || host.descriptors() as u64 >= limit);
     assert!(host.server().is_running());
     drop(flood);

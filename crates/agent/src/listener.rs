@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use adit_core::{LocalListen, Target};
 use adit_net::listen::{self, Ipv6};
@@ -69,6 +70,7 @@ impl LocalListener {
 
 async fn accept(listener: TcpListener, towards: Towards, mut lane: watch::Receiver<Option<Arc<Lane>>>) {
     let mut undecided = Undecided::default();
+    let mut exhaustion = listen::Exhaustion::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -89,9 +91,9 @@ async fn accept(listener: TcpListener, towards: Towards, mut lane: watch::Receiv
                 }
             }
             Err(error) if listen::is_exhausted(&error) => {
-                tracing::warn!(%error, "cannot accept connections for now");
+                let pause = exhaustion.pause("connections", &error, Instant::now());
                 tokio::select! {
-                    () = tokio::time::sleep(listen::EXHAUSTED_PAUSE) => {}
+                    () = tokio::time::sleep(pause) => {}
                     closed = closed(&mut lane) => return closed,
                 }
             }

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adit_jumphost::config::{AllowList, Networks};
 use adit_net::{listen, socket};
@@ -86,6 +86,7 @@ pub(crate) fn loopback_address(listener: &TcpListener) -> io::Result<SocketAddr>
 
 async fn run(listener: TcpListener, allow: AllowList, places: Places, router: Router, stop: CancellationToken) {
     let tasks = TaskTracker::new();
+    let mut exhaustion = listen::Exhaustion::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -94,8 +95,8 @@ async fn run(listener: TcpListener, allow: AllowList, places: Places, router: Ro
         match accepted {
             Ok((stream, peer)) => admit(stream, peer, &allow, &places, &router, &tasks, &stop),
             Err(error) if listen::is_exhausted(&error) => {
-                tracing::warn!(%error, "cannot accept connections to the web address for now");
-                tokio::time::sleep(listen::EXHAUSTED_PAUSE).await;
+                let pause = exhaustion.pause("connections to the web address", &error, Instant::now());
+                tokio::time::sleep(pause).await;
             }
             // About the one connection only, which is gone.
             Err(error) => tracing::debug!(%error, "a connection ended before it was accepted"),

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use adit_net::{listen, socket};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use crate::shared::Shared;
 
 /// Accepts until `stop`.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken, tasks: TaskTracker) {
+    let mut exhaustion = listen::Exhaustion::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -23,8 +25,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: Cancel
         match accepted {
             Ok((stream, client)) => admit(stream, client, &shared, &tasks, &stop),
             Err(error) if listen::is_exhausted(&error) => {
-                tracing::warn!(%error, "cannot accept connections for now");
-                tokio::time::sleep(listen::EXHAUSTED_PAUSE).await;
+                tokio::time::sleep(exhaustion.pause("connections", &error, Instant::now())).await;
             }
             // About the one connection only, which is gone.
             Err(error) => tracing::debug!(%error, "a connection ended before it was accepted"),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use adit_core::mesh::Pace;
 use adit_core::{LoginRules, Outcome, Source};
 use adit_net::gate::{AtTheGate, Gate};
-use adit_net::listen::{EXHAUSTED_PAUSE, is_exhausted};
+use adit_net::listen::{Exhaustion, is_exhausted};
 use quinn::Endpoint;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -78,11 +78,12 @@ async fn over_udp(hub: &Arc<Hub>, quic: &Endpoint) {
 
 async fn over_tcp(hub: Arc<Hub>, tcp: TcpListener, tls: tcp::Tls) {
     let strangers = strangers(TCP_STRANGERS);
+    let mut exhaustion = Exhaustion::default();
     loop {
         let (socket, from) = match tcp.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_exhausted(&error) => {
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                tokio::time::sleep(exhaustion.pause("links over TCP", &error, Instant::now())).await;
                 continue;
             }
             // Of that one connection.

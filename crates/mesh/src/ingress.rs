@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use adit_core::mesh::{AgentId, Listener, Protocol, ResumeId, RoutingKey};
-use adit_net::listen::{self, EXHAUSTED_PAUSE, Ipv6, is_exhausted};
+use adit_net::listen::{self, Exhaustion, Ipv6, is_exhausted};
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -246,12 +246,12 @@ fn bind_at<S>(address: ListenAddress, bind: impl Fn(SocketAddr, Ipv6) -> io::Res
 }
 
 async fn accept(hub: Arc<Hub>, socket: TcpListener, settings: Arc<Settings>) {
+    let mut exhaustion = Exhaustion::default();
     loop {
         let client = match socket.accept().await {
             Ok((client, _)) => client,
             Err(error) if is_exhausted(&error) => {
-                tracing::warn!(%error, "no more connections can be taken for now");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                tokio::time::sleep(exhaustion.pause("connections of a listener", &error, Instant::now())).await;
                 continue;
             }
             // Of that one connection.

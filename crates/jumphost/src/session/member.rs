@@ -45,6 +45,7 @@ pub(super) struct Member {
     without_forward_since: Option<Instant>,
     /// When to accept again after descriptors ran out.
     accept_again: Option<Instant>,
+    exhaustion: listen::Exhaustion,
     /// The jump host stops: no new forwards, no new visitors.
     stopping: bool,
     /// Since when refusals are counted, and how many there were.
@@ -122,6 +123,7 @@ impl Member {
             probed: None,
             without_forward_since: Some(now),
             accept_again: None,
+            exhaustion: listen::Exhaustion::default(),
             stopping: false,
             refusals: (now, 0),
             presence,
@@ -327,8 +329,7 @@ impl Member {
                         admit(stream, from, forward, &self.shared, &self.identity, connection, relay, now)?;
                     }
                     Poll::Ready(Err(error)) if listen::is_exhausted(&error) => {
-                        tracing::warn!(%error, "cannot accept visitors for now");
-                        self.accept_again = Some(now + listen::EXHAUSTED_PAUSE);
+                        self.accept_again = Some(now + self.exhaustion.pause("visitors", &error, now));
                         return Ok(progress);
                     }
                     // About the one visitor only, which is gone.
