@@ -26,6 +26,9 @@ pub const MAX_AGENTS: usize = 4096;
 
 /// An agent whose links or services change again and again tells so at this pace. A first change after a quiet time is told at once.
 const PACE: Duration = Duration::from_millis(500);
+/// How long messages take is told again at this pace: on a busy machine it goes up and down all the time, and each time is a signature to
+/// be looked at for every agent. Until then what was told is good enough for what it is used for, how long to wait for an answer.
+const RTT_PACE: Duration = Duration::from_secs(5);
 /// What is new of others is passed on at twice that pace, and so much of it ahead: links keep some back and bring it at once. An agent
 /// that changes faster than any does that is ours makes work for its neighbours alone.
 const PASSING_PACE: Duration = Duration::from_millis(250);
@@ -254,10 +257,13 @@ impl<K: Keys> Node<K> {
         }
     }
 
-    /// How long a message to a neighbour takes there and back. Told to others when it is another order of magnitude.
+    /// How long a message to a neighbour takes there and back. Told to others when it is another order of magnitude, and nothing was told
+    /// of the links for 5 s; so it is to be handed in again and again.
     pub fn handle_rtt(&mut self, peer: AgentId, rtt: Duration, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        if neighbour.has_other_pace(rtt) {
+        let told = self.own.told.get(&Kind::Links);
+        let is_told_lately = told.is_some_and(|told| now.saturating_duration_since(*told) < RTT_PACE);
+        if neighbour.has_other_pace(rtt) && !is_told_lately {
             neighbour.rtt = rtt;
             self.change(Kind::Links, now);
         }

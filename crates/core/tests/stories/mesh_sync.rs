@@ -310,6 +310,28 @@ fn a_link_that_is_replaced_by_a_much_slower_one_is_told_of() {
 }
 
 #[test]
+fn a_link_whose_pace_goes_up_and_down_is_told_of_now_and_then() {
+    let mut mesh = TestMesh::line(3);
+    mesh.run_for(Duration::from_secs(10));
+    let (from, peer, before) = (mesh.id(0), mesh.id(1), mesh.node(2).revision());
+    let measure = |mesh: &mut TestMesh, rtt| {
+        let now = mesh.now;
+        mesh.node(0).handle_rtt(peer, rtt, now);
+        mesh.follow(0);
+        mesh.run_for(Duration::from_secs(1));
+        mesh.node(2).claims(from)[0].rtt_ms
+    };
+    assert_eq!(measure(&mut mesh, millis(600)), 600, "the first one after a quiet time at once");
+    for second in 1..60 {
+        measure(&mut mesh, if second % 2 == 0 { millis(600) } else { millis(20) });
+    }
+    let told = mesh.node(2).revision() - before;
+    assert!((9..=12).contains(&told), "told {told} times in a minute");
+    mesh.run_for(Duration::from_secs(5));
+    assert_eq!((measure(&mut mesh, millis(600)), measure(&mut mesh, millis(600))), (600, 600));
+}
+
+#[test]
 fn who_changes_all_the_time_makes_work_for_its_neighbours_alone() {
     let mut mesh = TestMesh::line(4);
     let (origin, keys) = (mesh.id(0), mesh.agents[0].keys);
