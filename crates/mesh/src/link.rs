@@ -125,7 +125,11 @@ async fn receive(hub: &Hub, link: &Link, mut recv: Receiver, answers: mpsc::Send
                     Frame::Digest(_) => DIGEST_COST,
                     _ => Duration::ZERO,
                 };
-                tokio::time::sleep(pace.take(cost, AHEAD, Instant::now())).await;
+                let wait = pace.take(cost, AHEAD, Instant::now());
+                // A sleep of no length lasts until the next millisecond, and is a wake-up for each record.
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
                 hub.handle_frame(link, frame)
             }
             Err(error) => return error.to_string(),
