@@ -38,6 +38,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, greeted: Greeted) -> String {
         ended = accept(&hub, &link) => told(ended),
         ended = deliver(&hub, &link) => told(ended),
     };
+    // Whoever writes or reads may have met the end first, and knows no more than that the connection is lost.
+    let why = link.transport.why_lost().unwrap_or(why);
     link.over.cancel();
     link.transport.close(link.why_cut());
     hub.forget(&link);

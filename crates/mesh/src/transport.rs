@@ -107,6 +107,14 @@ impl Transport {
         }
     }
 
+    /// Why it has ended, as people read it, where that was not our doing.
+    pub(crate) fn why_lost(&self) -> Option<String> {
+        match self {
+            Transport::Quic(quic) => quic.connection.close_reason().as_ref().and_then(quic::why_lost),
+            Transport::Tcp(_) => None,
+        }
+    }
+
     /// Why the other side has closed it, where it has said so.
     pub(crate) fn refused(&self) -> Option<LinkRefused> {
         match self {

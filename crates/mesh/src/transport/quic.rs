@@ -164,6 +164,11 @@ pub(super) fn refused(error: &ConnectionError) -> Option<LinkRefused> {
     u8::try_from(closed.error_code.into_inner()).ok().and_then(LinkRefused::from_code)
 }
 
+/// `None`: we have closed it ourselves.
+pub(super) fn why_lost(error: &ConnectionError) -> Option<String> {
+    (*error != ConnectionError::LocallyClosed).then(|| why_closed(error))
+}
+
 pub(super) fn why_closed(error: &ConnectionError) -> String {
     if let Some(refused) = refused(error) {
         return refused.to_string();
