@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use adit_core::Target;
 use adit_core::mesh::{
     AgentId, Experience, Failed, Frame, InvitationId, LinkRefused, Member, NoRoute, Node, Plan, Protocol, Refusal,
-    ResumeId, RoutingKey, TRY_TIME, Tries, Wish,
+    ResumeId, Routes, RoutingKey, TRY_TIME, Tries, Wish,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -95,6 +95,13 @@ impl Link {
     /// Why it was cut.
     pub(crate) fn why_cut(&self) -> LinkRefused {
         lock(&self.cut).unwrap_or(LinkRefused::Leaving)
+    }
+}
+
+impl State {
+    /// The ways that connections of this agent take now.
+    pub(crate) fn routes(&mut self) -> Routes {
+        self.experience.routes(&mut self.node, Instant::now())
     }
 }
 

@@ -185,9 +185,9 @@ pub(crate) fn dashboard(hub: &Hub, uptime: Duration) -> Dashboard {
     let stats = hub.counters.view();
     let mut state = hub.state();
     let graph = state.node.graph();
-    let routes = state.node.routes();
+    let routes = state.routes();
     let reached: BTreeSet<AgentId> = routes.agents().collect();
-    let (forward_routes, forward_routes_left_out) = forward_routes(&state, &graph, &reached);
+    let (forward_routes, forward_routes_left_out) = forward_routes(&state, &graph, &reached, &routes);
     Dashboard {
         agent: agent(hub, &state, uptime),
         stats,
@@ -202,7 +202,7 @@ pub(crate) fn dashboard(hub: &Hub, uptime: Duration) -> Dashboard {
 pub(crate) fn numbers(hub: &Hub) -> Numbers {
     let stats = hub.counters.view();
     let mut state = hub.state();
-    let agents = state.node.routes().agents().count() as u64;
+    let agents = state.routes().agents().count() as u64;
     Numbers { stats, links: state.links.len() as u64, agents, connections: state.circuits.len() as u64 }
 }
 
@@ -281,7 +281,12 @@ const MAX_PAIRS_OF_KEY: usize = 1024;
 const MAX_PAIRS: usize = 20_000;
 
 /// And how many were left out.
-fn forward_routes(state: &State, graph: &Graph, reached: &BTreeSet<AgentId>) -> (Vec<ForwardRoute>, usize) {
+fn forward_routes(
+    state: &State,
+    graph: &Graph,
+    reached: &BTreeSet<AgentId>,
+    ours: &Routes,
+) -> (Vec<ForwardRoute>, usize) {
     let mut keys: BTreeMap<(String, Protocol), (Vec<End>, Vec<End>)> = BTreeMap::new();
     for agent in reached {
         let services = state.node.services(*agent);
@@ -294,7 +299,8 @@ fn forward_routes(state: &State, graph: &Graph, reached: &BTreeSet<AgentId>) -> 
             ends.push(End { agent: *agent, place: endpoint.target, is_up: endpoint.is_up });
         }
     }
-    let mut from: BTreeMap<AgentId, Routes> = BTreeMap::new();
+    // What others have found to fail, they do not tell.
+    let mut from = BTreeMap::from([(state.node.me().id(), ours.clone())]);
     let (mut shown, mut left_out) = (Vec::new(), 0);
     for (service, (listeners, endpoints)) in keys {
         // A side that has nobody has one place in each pair, which stays empty.

@@ -120,10 +120,10 @@ impl Routes {
             path.push(at.0);
         }
         path.reverse();
-        Some(Route { cost, path })
+        Some(Route { cost: cost % SUSPICION, path })
     }
 
-    /// What the way to this agent costs.
+    /// What the way to this agent costs, with what its suspects cost more.
     pub fn cost(&self, agent: AgentId) -> Option<u32> {
         self.cheapest(agent).map(|(_, reached)| reached.cost)
     }

@@ -12,7 +12,7 @@ use super::certificate::Judge;
 use super::id::{AgentId, RoutingKey, SessionKey};
 use super::node::{Keys, Node};
 use super::record::Protocol;
-use super::routes::SUSPICION;
+use super::routes::{Routes, SUSPICION};
 
 /// A connection is tried so often.
 pub const MAX_TRIES: usize = 3;
@@ -178,6 +178,11 @@ impl Experience {
         self.suspects.get(&(from, to)).is_some_and(|until| *until > now)
     }
 
+    /// The ways from this agent that a connection takes now: around what has failed lately, where that can be.
+    pub fn routes<K: Keys>(&self, node: &mut Node<K>, now: Instant) -> Routes {
+        node.graph().routes(node.me().id(), |from, to| self.is_suspect(from, to, now))
+    }
+
     /// Where a connection for this key goes next. `random` draws among equals.
     ///
     /// # Errors
@@ -196,8 +201,7 @@ impl Experience {
         if tries.count() >= MAX_TRIES || now.saturating_duration_since(tries.started) >= TRY_TIME {
             return Err(NoRoute::Exhausted);
         }
-        let me = node.me().id();
-        let routes = node.graph().routes(me, |from, to| self.is_suspect(from, to, now));
+        let routes = self.routes(node, now);
         let (mut exists, mut candidates) = (false, Vec::new());
         for (agent, endpoint) in node.endpoints(key, protocol) {
             exists = true;

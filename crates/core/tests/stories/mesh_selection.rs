@@ -45,6 +45,11 @@ impl Client {
         let plan = self.plan(tries)?;
         let path: Vec<usize> = plan.path.iter().map(|id| self.mesh.number(*id)).collect();
         assert_eq!(path.last(), Some(&self.mesh.number(plan.exit)));
+        // People are shown the way that is taken.
+        let now = self.mesh.now;
+        let shown = self.experience.routes(self.mesh.node(0), now).to(plan.exit).unwrap();
+        assert_eq!(shown.path, plan.path);
+        assert!(shown.cost <= u32::from(u16::MAX) * 16, "a way costs what its links do: {}", shown.cost);
         assert_eq!(plan.session_key, self.mesh.agents[path[path.len() - 1]].certificate.session_key);
         Ok(path)
     }
