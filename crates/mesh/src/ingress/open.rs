@@ -11,7 +11,7 @@ use adit_core::mesh::{
 
 use crate::circuit;
 use crate::enrolment::unix_millis;
-use crate::hub::{CircuitPlace, Hub};
+use crate::hub::{CircuitPlace, Hub, Link};
 use crate::keys::random;
 use crate::lane::Lane;
 use crate::noise::{Initiator, Kind};
@@ -119,20 +119,25 @@ async fn once(
     let begun = Initiator::start(&hub.keys.session, &plan.session_key, &prologue, &request.encode());
     let (initiator, handshake) = begun.map_err(|error| silent(&error))?;
     open.handshake = handshake;
+    let refused = |by: AgentId, why: CircuitRefused| {
+        let failed = match why {
+            CircuitRefused::NoLink | CircuitRefused::NoTransit | CircuitRefused::Full if by != plan.exit => {
+                Failed::NoWayBehind(by)
+            }
+            _ if by == plan.exit => Failed::ExitRefused,
+            _ => Failed::Silent,
+        };
+        (failed, format!("{} refused: {why}", name(hub, by)))
+    };
+    let next = match plan.path.get(1) {
+        Some(next) => Some(over_link(hub, plan, *next).await.map_err(|why| refused(hub.me.id(), why))?),
+        None => None,
+    };
     let (send, recv, lane, answer) =
-        patiently(hub, plan, ask(hub, plan, open)).await.map_err(|error| silent(&error))?;
+        patiently(hub, plan, ask(hub, next, open)).await.map_err(|error| silent(&error))?;
     let handshake = match answer {
         Answer::Accepted(handshake) => handshake,
-        Answer::Refused { by, why } => {
-            let failed = match why {
-                CircuitRefused::NoLink | CircuitRefused::NoTransit | CircuitRefused::Full if by != plan.exit => {
-                    Failed::NoWayBehind(by)
-                }
-                _ if by == plan.exit => Failed::ExitRefused,
-                _ => Failed::Silent,
-            };
-            return Err((failed, format!("{} refused: {why}", name(hub, by))));
-        }
+        Answer::Refused { by, why } => return Err(refused(by, why)),
     };
     let session = initiator.finish(&handshake, Instant::now()).map_err(|error| {
         hub.counters.tampered.add(1);
@@ -184,11 +189,29 @@ async fn patiently<T>(hub: &Hub, plan: &Plan, asked: impl Future<Output = std::i
     }
 }
 
-async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> std::io::Result<(Sender, Receiver, Option<Lane>, Answer)> {
-    let ((mut send, mut recv), lane) = match plan.path.get(1) {
-        Some(next) => {
-            let link = hub.link(*next).ok_or(std::io::ErrorKind::NotConnected)?;
-            let (mut send, recv) = link.transport.open().await?;
+/// The link to the next agent, and a stream over it.
+type Over = (Arc<Link>, (Sender, Receiver));
+
+/// A link that has no place for one gives none.
+async fn over_link(hub: &Hub, plan: &Plan, next: AgentId) -> Result<Over, CircuitRefused> {
+    let over = async {
+        let link = hub.link(next).ok_or(CircuitRefused::NoLink)?;
+        let stream = patiently(hub, plan, link.transport.open()).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => CircuitRefused::Full,
+            _ => CircuitRefused::NoLink,
+        })?;
+        Ok((link, stream))
+    };
+    over.await.inspect_err(|why| hub.counters.refuse(*why))
+}
+
+async fn ask(
+    hub: &Arc<Hub>,
+    next: Option<Over>,
+    open: Open,
+) -> std::io::Result<(Sender, Receiver, Option<Lane>, Answer)> {
+    let ((mut send, mut recv), lane) = match next {
+        Some((link, (mut send, recv))) => {
             let lane = circuit::lane_for(&open, &link, &send);
             send.write_all(&open.encode()).await?;
             ((send, recv), lane)
