@@ -1,26 +1,27 @@
 //! Stories in which somebody does not do what agents do: a transit that changes what goes through it, a member that asks for what it has
 //! no right to, strangers at the door. Whoever is on the other side of them is a whole agent.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use adit_core::mesh::{
-    AgentId, Answer, CircuitId, CircuitRefused, Frame, Hello, LinkRefused, MAX_FRAME, Open, Protocol, Purpose, Request,
-    Rights, Root,
+    AgentId, Answer, CircuitId, CircuitRefused, Frame, Hello, LinkRefused, MAX_FRAME, Node, Open, Protocol, Purpose,
+    Request, Rights, Root, UnixTime,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::enrolment::{unix_millis, unix_time};
+use crate::enrolment::{join, unix_millis, unix_time};
 use crate::handshake::{self, NoLink, Side, greet};
 use crate::hub::{Hub, Link};
 use crate::keys::{Provider, SigningKey, random};
 use crate::noise::{Initiator, LENGTH};
 use crate::stream::{Receiver, Sender};
 use crate::test_net::{
-    PATIENCE, Service, TestMesh, Wanted, endpoint, every_right, exchange, listener, pattern, rights, until, until_up,
-    within,
+    PATIENCE, Service, TestMesh, Wanted, connect, echo, endpoint, every_right, exchange, listener, pattern, ping,
+    rights, until, until_refused, until_up, within,
 };
 use crate::transport::{MAX_STREAMS, Transport, quic, tcp};
 use crate::{Mesh, MeshFolder, tls};
@@ -45,16 +46,20 @@ async fn dial_over_tcp(identity: &SigningKey, agent: &Mesh) -> Transport {
 }
 
 impl Hostile {
-    /// Joins the mesh and has a link with each of these agents.
-    async fn join(mesh: &mut TestMesh, name: &str, rights: Rights, agents: &[&Mesh]) -> Hostile {
-        mesh.enrol(name, rights);
+    /// Has joined the mesh, and lives at this time.
+    fn at(mesh: &TestMesh, name: &str, unix: UnixTime) -> Hostile {
         let folder = MeshFolder::open(&mesh.folder_of(name)).unwrap();
         let (enrolled, kept) = (folder.enrolled().unwrap(), folder.kept().unwrap());
         let root = Root::new(&Provider, enrolled.root);
         let (keys, certificate) = (enrolled.keys.clone(), &enrolled.certificate);
-        let node =
-            adit_core::mesh::Node::new(keys.clone(), root, certificate, kept, Instant::now(), unix_time()).unwrap();
-        let hub = Arc::new(Hub::new(node, keys, false));
+        let node = Node::new(keys.clone(), root, certificate, kept, Instant::now(), unix).unwrap();
+        Hostile { hub: Arc::new(Hub::new(node, keys, false)), _tasks: Vec::new() }
+    }
+
+    /// Joins the mesh and has a link with each of these agents.
+    async fn join(mesh: &mut TestMesh, name: &str, rights: Rights, agents: &[&Mesh]) -> Hostile {
+        mesh.enrol(name, rights);
+        let Hostile { hub, .. } = Hostile::at(mesh, name, unix_time());
         let running = Arc::clone(&hub);
         let mut tasks = vec![spawn(async move { running.run().await })];
         for agent in agents {
@@ -180,6 +185,8 @@ enum Change {
 struct Transit {
     _hostile: Hostile,
     trick: Arc<Mutex<Trick>>,
+    /// All that circuits which came to an honest end have said.
+    heard: Arc<Mutex<Vec<u8>>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -192,20 +199,25 @@ impl Transit {
         let hostile = Hostile::join(mesh, "transit", every_right(), &[ingress, exit]).await;
         let trick = Arc::new(Mutex::new(Trick::Nothing));
         let (from, to, me) = (hostile.link(ingress), hostile.link(exit), hostile.id());
-        let (played, recorded) = (Arc::clone(&trick), Arc::new(Mutex::new(None)));
+        let (played, recorded, heard) = (Arc::clone(&trick), Arc::new(Mutex::new(None)), Arc::default());
+        let hears = Arc::clone(&heard);
         let task = spawn(async move {
             while let Ok((send, recv)) = from.transport.accept().await {
                 let (trick, recorded, to) = (*lock(&played), Arc::clone(&recorded), Arc::clone(&to));
+                let heard: Arc<Mutex<Vec<u8>>> = Arc::clone(&hears);
                 tokio::spawn(async move {
                     // What breaks here breaks for both.
-                    let _ = pass_on(trick, me, &recorded, &to, send, recv).await;
+                    if let Ok(passed) = pass_on(trick, me, &recorded, &to, send, recv).await {
+                        lock(&heard).extend(passed);
+                    }
                 });
             }
         });
-        Transit { _hostile: hostile, trick, _task: task }
+        Transit { _hostile: hostile, trick, heard, _task: task }
     }
 }
 
+/// Answers what it has passed on, in both directions.
 async fn pass_on(
     trick: Trick,
     me: AgentId,
@@ -213,7 +225,7 @@ async fn pass_on(
     to: &Link,
     mut back: Sender,
     mut recv: Receiver,
-) -> std::io::Result<()> {
+) -> std::io::Result<Vec<u8>> {
     let mut open = Open::decode(&recv.read_block(Open::MAX_LENGTH).await?).unwrap();
     open.hops.remove(0);
     match trick {
@@ -242,7 +254,8 @@ async fn pass_on(
     };
     let (up, down) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     tokio::try_join!(carry(recv, on, there, &up, &down), carry(answers, back, and_back, &down, &up))?;
-    Ok(())
+    let said = [lock(&up).concat(), lock(&down).concat()].concat();
+    Ok([opening, answer, said].concat())
 }
 
 fn flip(bytes: &mut [u8], at: usize) {
@@ -436,6 +449,19 @@ async fn what_is_changed_in_a_handshake_reaches_nobody() {
     assert_eq!(refused(&stage.exit, CircuitRefused::Replayed), 1);
     assert_eq!(lock(&stage.told).len(), connections, "the target is not even dialled");
     assert_eq!(stage.play(Trick::Nothing, &sent).await, (sent.clone(), Ok(())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transit_reads_nothing_of_what_it_passes_on() {
+    const PIECE: usize = 16;
+    let stage = stage().await;
+    let sent = pattern(4, LENGTH_OF_TALK);
+    assert_eq!(stage.play(Trick::Nothing, &sent).await, (sent.clone(), Ok(())));
+    // It came back as well.
+    until(&stage.exit, "all of it heard", |_| lock(&stage.transit.heard).len() > 2 * sent.len()).await;
+    let pieces: HashSet<&[u8]> = sent.windows(PIECE).collect();
+    let heard = lock(&stage.transit.heard).clone();
+    assert!(!heard.windows(PIECE).any(|piece| pieces.contains(piece)), "a piece of it is to be read at the transit");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -674,6 +700,73 @@ async fn a_revocation_ends_connections_of_whom_nobody_else_knows() {
     assert_eq!(told, Ok(true));
     within(PATIENCE, "end of the connection", cut.cut.cancelled()).await;
     assert!(!stays.cut.is_cancelled());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_membership_is_over_gets_neither_a_link_nor_a_circuit() {
+    let mut mesh = TestMesh::new();
+    let (service, told) = recording().await;
+    let agent = mesh.agent(Wanted::new("agent", &[], &endpoint("web", service.address))).await;
+    let friend = Hostile::join(&mut mesh, "friend", every_right(), &[&agent]).await;
+    friend.until_known(&agent).await;
+    let token = mesh.invite("old", every_right());
+    // Clocks may differ by five minutes.
+    let expired = unix_time() - 301;
+    let folder = MeshFolder::open(&mesh.folder_of("old")).unwrap();
+    folder.enrol(&join(&mesh.with_expiry(&token, expired), None).unwrap()).unwrap();
+    drop(folder);
+    for refusals in 1..=2 {
+        // One that has the smaller id believes in its link until it hears otherwise.
+        let old = Hostile::at(&mesh, "old", expired);
+        let identity = &old.hub.keys.identity;
+        let transport =
+            if refusals == 1 { dial(identity, &agent).await } else { dial_over_tcp(identity, &agent).await };
+        let _greeted = within(PATIENCE, "answer", greet(&old.hub, transport.clone(), Side::Dialled)).await;
+        until(&agent, "a link refused", |shown| shown.stats.links_refused == refusals).await;
+        within(PATIENCE, "end of the connection", transport.closed()).await;
+    }
+    assert!(agent.dashboard().peers.iter().all(|peer| peer.name.as_deref() == Some("friend")));
+    // It knows whom to ask, and a member passes it on.
+    let old = Hostile::at(&mesh, "old", expired);
+    let known = friend.hub.state().node.membership().get(agent.id().parse().unwrap()).unwrap().certificate().clone();
+    old.hub.change(|state| state.node.handle_certificate(&known, unix_time())).unwrap();
+    let (_, open) = old.open(&agent, "web", old.id(), Purpose::Connect);
+    let answer = friend.ask(&agent, &open).await;
+    assert!(matches!(answer, Answer::Refused { why: CircuitRefused::NoRight, .. }), "{answer:?}");
+    assert!(lock(&told).is_empty(), "the target is not even dialled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_has_all_its_streams_refuses_one_more_with_a_reason() {
+    let mut mesh = TestMesh::new();
+    let echo = echo().await;
+    let exit = mesh.agent(Wanted::new("exit", &[], &endpoint("web", echo.address))).await;
+    let transit = mesh.agent(Wanted::new("transit", &[exit.address().unwrap()], "")).await;
+    let to_transit = [transit.address().unwrap()];
+    let one = mesh.agent(Wanted::new("one", &to_transit, &listener("web"))).await;
+    let other = mesh.agent(Wanted::new("other", &to_transit, &listener("web"))).await;
+    until_up(&one, "web").await;
+    until_up(&other, "web").await;
+    let mut clients = Vec::new();
+    // One is the control stream.
+    for _ in 1..MAX_STREAMS {
+        let mut client = connect(&one).await;
+        ping(&mut client).await;
+        clients.push(client);
+    }
+    for (ingress, full) in [(&one, "one refused: it has as many"), (&other, "transit refused: it has as many")] {
+        until_refused(ingress).await;
+        let why = ingress.stats().keys[0].last_failure.clone().unwrap_or_default();
+        assert!(why.contains(full), "{why}");
+    }
+    assert_eq!((refused(&one, CircuitRefused::Full), refused(&transit, CircuitRefused::Full)), (1, 1));
+    // quinn tells of places that are free again when they are more than an eighth.
+    clients.truncate(MAX_STREAMS as usize * 3 / 4);
+    within(PATIENCE, "place", async { while exchange(&other, b"hello").await.ok().as_deref() != Some(b"hello") {} })
+        .await;
+    for client in &mut clients {
+        ping(client).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -262,14 +262,66 @@ mod tests {
     use super::*;
     use crate::keys::AgentKeys;
 
-    fn datagram_sessions() -> (DatagramSession, DatagramSession) {
+    fn sessions() -> (Session, Session) {
         let [listener, endpoint] = [(); 2].map(|()| AgentKeys::generate().unwrap());
         let (initiator, first) =
             Initiator::start(&listener.session, &endpoint.session_key().unwrap(), b"prologue", b"request").unwrap();
         let responder = Responder::read(&endpoint.session, b"prologue", &first).unwrap();
         let (there, second) = responder.finish(Instant::now()).unwrap();
         let here = initiator.finish(&second, Instant::now()).unwrap();
+        (here, there)
+    }
+
+    fn datagram_sessions() -> (DatagramSession, DatagramSession) {
+        let (here, there) = sessions();
         (here.into_datagrams(), there.into_datagrams())
+    }
+
+    /// The messages that a byte of a connection is sealed into.
+    fn sealed(session: &mut Session, now: Instant) -> Vec<Vec<u8>> {
+        let (mut sealed, mut messages) = ([0; 128], Vec::new());
+        let length = session.seal(Kind::Data, &mut [0, 7], &mut sealed, now).unwrap();
+        let mut rest = &sealed[..length];
+        while let Some((front, behind)) = rest.split_first_chunk::<LENGTH>() {
+            let (message, behind) = behind.split_at(usize::from(u16::from_be_bytes(*front)));
+            messages.push(message.to_vec());
+            rest = behind;
+        }
+        messages
+    }
+
+    /// As PROTOCOL.md has them.
+    #[test]
+    fn what_a_message_is_stands_in_its_first_byte() {
+        let kinds = [Kind::Data, Kind::Fin, Kind::Reset, Kind::Opened, Kind::Failed, Kind::Rekey, Kind::Taken];
+        assert_eq!(kinds.map(|kind| kind as u8), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(Kind::from_number), kinds.map(Some));
+        assert_eq!(Kind::from_number(7), None);
+    }
+
+    #[test]
+    fn keys_change_after_many_messages_and_after_an_hour() {
+        let (mut here, mut there) = sessions();
+        let (start, mut plain) = (Instant::now(), [0; 64]);
+        let mut opened = |there: &mut Session, messages: &[Vec<u8>]| -> Vec<Kind> {
+            messages.iter().map(|message| there.open(message, &mut plain).unwrap().0).collect()
+        };
+        for number in 0..REKEY_AFTER {
+            assert_eq!(opened(&mut there, &sealed(&mut here, start)), [Kind::Data], "message {number}");
+        }
+        let messages = sealed(&mut here, start);
+        let behind = there.received + 1;
+        assert!(
+            there.state.read_message(behind, &messages[1], &mut [0; 64]).is_err(),
+            "the old keys open nothing behind the last message that they sealed"
+        );
+        assert_eq!(opened(&mut there, &messages), [Kind::Rekey, Kind::Data]);
+        let almost = start + REKEY_TIME - Duration::from_nanos(1);
+        assert_eq!(opened(&mut there, &sealed(&mut here, almost)), [Kind::Data]);
+        assert_eq!(opened(&mut there, &sealed(&mut here, start + REKEY_TIME)), [Kind::Rekey, Kind::Data]);
+        assert_eq!(opened(&mut there, &sealed(&mut here, start + REKEY_TIME)), [Kind::Data]);
+        // The other direction has kept its own.
+        assert_eq!(opened(&mut here, &sealed(&mut there, start)), [Kind::Data]);
     }
 
     #[test]

@@ -207,21 +207,30 @@ fn two_halves_that_meet_again_tell_each_other_what_has_changed() {
 
 #[test]
 fn minutes_of_trouble_are_over_when_they_are_over() {
+    trouble_is_over_when_it_is_over(28, Duration::from_secs(240));
+}
+
+#[test]
+fn trouble_among_a_hundred_is_over_when_it_is_over() {
+    trouble_is_over_when_it_is_over(100, Duration::from_secs(30));
+}
+
+fn trouble_is_over_when_it_is_over(agents: usize, lasts: Duration) {
     let mut dice = Dice(24);
-    let mut mesh = TestMesh::new(24);
+    let mut mesh = TestMesh::new(agents - 4);
     for _ in 0..4 {
         mesh.add(without_transit());
     }
-    let links = random_links(28, 4, &mut dice);
+    let links = random_links(agents, 4, &mut dice);
     for (one, other) in &links {
         mesh.link(*one, *other, Wire { delay: dice.within(1..80), rate: 1_250_000, ..WIRE });
     }
-    (0..28).for_each(|agent| mesh.start(agent));
+    (0..agents).for_each(|agent| mesh.start(agent));
     mesh.run_for(Duration::from_secs(3));
     assert_eq!(mistake(&mut mesh), None);
 
     let (begin, mut busiest) = (mesh.now, 0);
-    while mesh.now - begin < Duration::from_secs(240) {
+    while mesh.now - begin < lasts {
         let frames = mesh.frames;
         let second = mesh.now + Duration::from_secs(1);
         while mesh.now < second {
@@ -234,11 +243,11 @@ fn minutes_of_trouble_are_over_when_they_are_over() {
     }
     // Each agent tells of its links and of its services twice a second at most, and no news takes a link more than
     // twice. Here a few agents change at a time, so a quarter of that is plenty.
-    let most = 28 * 4 * 2 * links.len() as u64 / 4;
+    let most = agents as u64 * 4 * 2 * links.len() as u64 / 4;
     assert!(busiest < most, "{busiest} frames in a second, and not {most}");
 
     links.iter().for_each(|(one, other)| mesh.link(*one, *other, WIRE));
-    for agent in 0..28 {
+    for agent in 0..agents {
         if mesh.agents[agent].node.is_none() {
             mesh.start(agent);
         }
@@ -248,12 +257,12 @@ fn minutes_of_trouble_are_over_when_they_are_over() {
     assert_eq!(mistake(&mut mesh), None);
     // Each agent tells of itself, of its services, and of its links as they come, and no news of 300 bytes takes a link
     // more than twice.
-    let everything = 28 * (2 + 4) * 2 * links.len() as u64 * 300;
+    let everything = agents as u64 * (2 + 4) * 2 * links.len() as u64 * 300;
     assert!(mesh.bytes - bytes < everything, "{} bytes to settle", mesh.bytes - bytes);
     let bytes = mesh.bytes;
     mesh.run_for(Duration::from_secs(600));
     assert_eq!(mesh.bytes, bytes, "somebody never comes to rest");
-    assert_eq!(mesh.records(0).len(), 3 * 28, "three of each agent, however often they changed");
+    assert_eq!(mesh.records(0).len(), 3 * agents, "three of each agent, however often they changed");
 }
 
 /// Something happens to one of two agents, or between them.

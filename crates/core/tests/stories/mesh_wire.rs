@@ -150,6 +150,7 @@ fn the_beginning_of_a_circuit_is_these_bytes() {
         (open().encode(), "00 41 01*16 02*16 03 77 65 62 06 01 03*16 00 09 77*9".to_owned()),
         (Answer::Accepted(vec![8; 5]).encode(), "00 06 01 08*5".to_owned()),
         (answer.encode(), "00 12 02*17 03".to_owned()),
+        (request(Purpose::Connect).encode(), format!("00*6 01 02 01 {tail}")),
         (request(Purpose::Probe).encode(), format!("00*6 01 02 02 {tail}")),
         (request(Purpose::Begin(ResumeId([9; 16]))).encode(), format!("00*6 01 02 03 09*16 {tail}")),
         (request(resume).encode(), format!("00*6 01 02 04 09*16 00*6 01 02 {tail}")),

@@ -7,8 +7,8 @@ use adit_mesh::view::{Dashboard, ForwardState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::net::{
-    PATIENCE, Service, TestMesh, Wanted, ask, connect, echo, endpoint, exchange, free_address, listener, named, ping,
-    restart, send_back, until, until_answers, until_refused, until_reset, until_up, within,
+    PATIENCE, Service, TestMesh, Wanted, ask, connect, echo, endpoint, exchange, forward, free_address, listener,
+    named, ping, restart, send_back, until, until_answers, until_refused, until_reset, until_up, within,
 };
 use crate::wire::Wire;
 
@@ -100,6 +100,35 @@ async fn priority_comes_before_distance() {
     }
     drop(far);
     assert_eq!(ask(&net.ingress).await, "near");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn priority_counts_among_those_targets_of_an_agent_that_answer() {
+    let (nowhere, other) = (free_address().await, named("other").await);
+    let targets = |first: u8, second: u8| {
+        let at = other.address;
+        format!(
+            "endpoints: [{{key: web, target: '{nowhere}', priority: {first}}}, \
+             {{key: web, target: '{at}', priority: {second}}}]"
+        )
+    };
+    let mut mesh = TestMesh::new();
+    let exit = mesh.agent(Wanted::new("exit", &[], &targets(0, 1))).await;
+    let ingress = mesh.agent(Wanted::new("ingress", &[exit.address().unwrap()], &listener("web"))).await;
+    until(&ingress, "both targets", |shown| ways_up(shown) == 2).await;
+    for _ in 0..20 {
+        assert_eq!(ask(&ingress).await, "other");
+    }
+    for mesh in [&ingress, &exit] {
+        let stats = mesh.stats().keys[0].clone();
+        assert_eq!((stats.opened, stats.failed), (20, 0));
+    }
+    until(&ingress, "the first target down", |shown| ways_up(shown) == 1).await;
+    let _back = Service::start_at(nowhere, send_back).await;
+    until(&ingress, "both targets again", |shown| ways_up(shown) == 2).await;
+    assert_eq!(exchange(&ingress, b"first").await.unwrap(), b"first");
+    exit.reload(forward(&targets(1, 0))).unwrap();
+    assert_eq!(ask(&ingress).await, "other");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adit_core::mesh::Protocol;
+use adit_core::mesh::{MAX_HOPS, Protocol};
 use adit_mesh::Mesh;
 use adit_mesh::view::ForwardState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::net::{
-    PATIENCE, Service, TestMesh, Wanted, ask, connect, echo, endpoint, exchange, exchange_over, listener, named, pair,
-    pattern, ping, played, reset, until, until_refused, until_reset, until_up, within,
+    PATIENCE, Service, TestMesh, Wanted, ask, connect, echo, endpoint, exchange, exchange_over, listener, listens_at,
+    named, pair, pattern, ping, played, reset, until, until_refused, until_reset, until_up, within,
 };
 
 use crate::wire::Wire;
@@ -32,6 +32,37 @@ async fn a_connection_goes_three_hops_and_back_with_every_byte() {
     assert!(exchange(&agents[0], &sent).await.unwrap() == sent);
     let moved = 2 * sent.len() as u64;
     assert!(agents[1].stats().transit_bytes > moved && agents[3].stats().keys[0].bytes_out == moved / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_goes_sixteen_hops_and_no_more() {
+    let echo = echo().await;
+    let mut mesh = TestMesh::new();
+    let names: Vec<String> = (0..=MAX_HOPS).map(|number| format!("agent-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let agents = mesh.line(&names, echo.address).await;
+    let shown = until_up(&agents[0], "web").await;
+    assert_eq!((agents.len(), shown.forward_routes[0].hop_count), (17, Some(16)));
+    let sent = pattern(6, MIB);
+    assert!(exchange(&agents[0], &sent).await.unwrap() == sent);
+    // One more at the front, to which the last is the eighteenth.
+    let peers = [agents[0].address().unwrap()];
+    let further = mesh.agent(Wanted::new("further", &peers, &listener("web"))).await;
+    let shown = until(&further, "all but the last", |shown| shown.routes.len() == 17).await;
+    assert!(shown.routes.iter().all(|route| route.agent != names[MAX_HOPS]), "{:?}", shown.routes);
+    // Its neighbour tells of services behind all links: who knows the endpoint knows how far away that is.
+    let refused = async {
+        loop {
+            until_refused(&further).await;
+            let why = further.stats().keys[0].last_failure.clone().unwrap();
+            if why != "no agent has an endpoint for this key" {
+                return why;
+            }
+        }
+    };
+    let why = within(PATIENCE, "word of the endpoint", refused).await;
+    assert_eq!(why, "there is no way to an agent with an endpoint for this key");
+    assert!(further.dashboard().forward_routes.iter().all(|way| way.state != ForwardState::Up));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,15 +141,20 @@ async fn two_hundred_connections_do_not_mix() {
     let one = mesh.agent(Wanted::new("transit-1", &[], "")).await;
     let other = mesh.agent(Wanted::new("transit-2", &[], "")).await;
     let both = [one.address().unwrap(), other.address().unwrap()];
-    // An endpoint with two peers, an ingress with two uplinks, and two listeners behind one transit.
-    let exit = mesh.agent(Wanted::new("exit", &both, &endpoint("web", echo.address))).await;
-    let a = mesh.agent(Wanted::new("a", &both, &listener("web"))).await;
-    let b = mesh.agent(Wanted::new("b", &both[..1], &listener("web"))).await;
-    until_up(&a, "web").await;
-    until_up(&b, "web").await;
+    // An ingress with two uplinks, each the only way for one of its keys, and two listeners behind one transit.
+    let p = mesh.agent(Wanted::new("exit-p", &both[..1], &endpoint("p", echo.address))).await;
+    let q = mesh.agent(Wanted::new("exit-q", &both[1..], &endpoint("q", echo.address))).await;
+    let listens = "listeners: [{key: p, address: '127.0.0.1:0'}, {key: q, address: '127.0.0.1:0'}]";
+    let a = mesh.agent(Wanted::new("a", &both, listens)).await;
+    let b = mesh.agent(Wanted::new("b", &both[..1], &listener("p"))).await;
+    for (mesh, key) in [(&a, "p"), (&a, "q"), (&b, "p")] {
+        until_up(mesh, key).await;
+    }
+    let ways = [(&a, "p"), (&b, "p"), (&a, "q"), (&b, "p")];
     let mut clients = JoinSet::new();
     for number in 0..200_usize {
-        let mut client = connect(if number % 2 == 0 { &a } else { &b }).await;
+        let (mesh, key) = ways[number % ways.len()];
+        let mut client = TcpStream::connect(listens_at(mesh, key)).await.unwrap();
         clients.spawn(async move {
             let sent = pattern(number as u64, 40_000 + 1000 * number);
             let mut back = vec![0; sent.len()];
@@ -135,9 +171,14 @@ async fn two_hundred_connections_do_not_mix() {
         });
     }
     clients.join_all().await;
-    assert_eq!((a.stats().keys[0].opened, b.stats().keys[0].opened), (100, 100));
-    assert_eq!(exit.stats().keys[0].opened, 200);
-    assert_eq!([&a, &b, &one, &other, &exit].map(|mesh| mesh.stats().tampered), [0; 5]);
+    let opened = |mesh: &Mesh| mesh.stats().keys.iter().map(|key| key.opened).collect::<Vec<_>>();
+    assert_eq!([&a, &b, &p, &q].map(opened), [vec![50, 50], vec![100], vec![150], vec![50]]);
+    for (transit, exit) in [(&one, &p), (&other, &q)] {
+        let of_key = exit.stats().keys[0].clone();
+        let moved = of_key.bytes_in + of_key.bytes_out;
+        until(transit, "all bytes of its key", |shown| shown.stats.transit_bytes > moved).await;
+    }
+    assert_eq!([&a, &b, &one, &other, &p, &q].map(|mesh| mesh.stats().tampered), [0; 6]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

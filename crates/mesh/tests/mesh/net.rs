@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::Rights;
+use adit_core::mesh::{Invitation, Rights, SignedInvitation};
 use adit_mesh::config::{Forward, RawForward, RawMesh};
 use adit_mesh::enrolment::{Grant, RootFolder, Token, join};
+use adit_mesh::keys::SigningKey;
 use adit_mesh::view::{Dashboard, ForwardState};
 use adit_mesh::{Mesh, MeshError, MeshFolder};
 use socket2::SockRef;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
+use zeroize::Zeroizing;
 
 /// No step of a story takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,6 +87,20 @@ impl TestMesh {
     pub(crate) fn invite(&mut self, name: &str, rights: Rights) -> Token {
         let grant = Grant { name: name.parse().unwrap(), rights, redeem_within: DAY, lasts: DAY, peers: Vec::new() };
         self.root.invite(grant).unwrap()
+    }
+
+    /// A token like this one, of a membership that ends at another time (seconds of Unix): the root's people would sign none that is over.
+    pub(crate) fn with_expiry(&self, token: &Token, expires: u64) -> Token {
+        let written = std::fs::read_to_string(self.folder.path().join("root/root.json")).unwrap();
+        let seed = written.split('"').nth(3).unwrap();
+        let seed: Vec<u8> =
+            (0..32).map(|index| u8::from_str_radix(&seed[2 * index..2 * index + 2], 16).unwrap()).collect();
+        let root = SigningKey::from_seed(Zeroizing::new(seed.try_into().unwrap())).unwrap();
+        assert_eq!(*root.public(), token.root);
+        let invitation = Invitation { expires, ..token.invitation.invitation.clone() };
+        let signature = root.sign(&invitation.to_sign());
+        let key = SigningKey::from_seed(Zeroizing::new(*token.key.seed())).unwrap();
+        Token { root: token.root, invitation: SignedInvitation { invitation, signature }, key, peers: Vec::new() }
     }
 
     /// Starts an agent that has joined.
@@ -256,6 +272,11 @@ pub(crate) async fn played() -> (Service, mpsc::UnboundedReceiver<TcpStream>) {
         async {}
     });
     (service.await, connections)
+}
+
+/// Where an agent listens for a key.
+pub(crate) fn listens_at(mesh: &Mesh, key: &str) -> SocketAddr {
+    mesh.listeners().into_iter().find(|at| at.key.as_str() == key).unwrap().address
 }
 
 /// A connection to the first listener of an agent.

@@ -1,8 +1,8 @@
 //! A configuration that changes while connections run.
 
 use crate::net::{
-    PATIENCE, TestMesh, Wanted, connect, echo, endpoint, exchange, forward, free_address, listener, ping, until,
-    until_reset, until_up, within,
+    PATIENCE, TestMesh, Wanted, connect, echo, endpoint, exchange, forward, free_address, listener, listens_at, ping,
+    until, until_reset, until_up, within,
 };
 use adit_core::mesh::Protocol;
 use adit_mesh::view::ForwardState;
@@ -27,7 +27,7 @@ async fn what_stays_is_not_touched_by_what_changes() {
         shown.forward_routes.iter().filter(|way| way.hop_count.is_some()).count() == 3
     })
     .await;
-    let at = |key: &str| ingress.listeners().into_iter().find(|at| at.key.as_str() == key).unwrap().address;
+    let at = |key: &str| listens_at(&ingress, key);
     let mut held = Vec::new();
     for key in ["stays", "goes", "changes"] {
         let mut client = TcpStream::connect(at(key)).await.unwrap();

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use adit_core::mesh::{Invitation, SignedInvitation};
 use adit_mesh::config::parse_peer;
 use adit_mesh::enrolment::{Token, join, unix_time};
 use adit_mesh::keys::SigningKey;
 use adit_mesh::view::ForwardState;
 use adit_mesh::{MeshError, MeshFolder};
-use zeroize::Zeroizing;
 
 use crate::net::{
     PATIENCE, TestMesh, Wanted, connect, echo, endpoint, every_right, exchange, listener, pair, ping, played, restart,
@@ -110,17 +108,9 @@ async fn who_is_revoked_is_cut_everywhere_and_stays_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_has_expired_is_none() {
     let mut mesh = TestMesh::new();
-    let written = std::fs::read_to_string(mesh.folder.path().join("root/root.json")).unwrap();
     let token = mesh.invite("old", every_right());
-    let seed = written.split('"').nth(3).unwrap();
-    let seed: Vec<u8> = (0..32).map(|index| u8::from_str_radix(&seed[2 * index..2 * index + 2], 16).unwrap()).collect();
-    let root = SigningKey::from_seed(Zeroizing::new(seed.try_into().unwrap())).unwrap();
-    assert_eq!(*root.public(), token.root);
     let started = |expires: u64| {
-        let invitation = Invitation { expires, ..token.invitation.invitation.clone() };
-        let signature = root.sign(&invitation.to_sign());
-        let key = SigningKey::from_seed(Zeroizing::new(*token.key.seed())).unwrap();
-        let token = Token { invitation: SignedInvitation { invitation, signature }, key, peers: Vec::new(), ..token };
+        let token = mesh.with_expiry(&token, expires);
         let path = mesh.folder_of("old");
         MeshFolder::open(&path).unwrap().enrol(&join(&token, None).unwrap()).unwrap();
         async move { start_in(&path, &[], "").await.err() }
