@@ -28,6 +28,7 @@ mod limits;
 mod lost_sessions;
 mod mcp;
 mod mesh;
+mod mesh_cables;
 mod mesh_failures;
 mod mesh_members;
 mod mesh_scale;
