@@ -121,7 +121,7 @@ pub struct Node<K> {
 #[derive(Debug)]
 struct Neighbour {
     cost: u16,
-    /// As others were told.
+    /// As others were told, or are about to be.
     rtt: Duration,
     /// It has not been told yet what we have.
     owes_digest: bool,
@@ -257,15 +257,15 @@ impl<K: Keys> Node<K> {
         }
     }
 
-    /// How long a message to a neighbour takes there and back. Told to others when it is another order of magnitude, and nothing was told
-    /// of the links for 5 s; so it is to be handed in again and again.
+    /// How long a message to a neighbour takes there and back. Told to others when it is another order of magnitude, 5 s after they were
+    /// told of the links before at the earliest.
     pub fn handle_rtt(&mut self, peer: AgentId, rtt: Duration, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        let told = self.own.told.get(&Kind::Links);
-        let is_told_lately = told.is_some_and(|told| now.saturating_duration_since(*told) < RTT_PACE);
-        if neighbour.has_other_pace(rtt) && !is_told_lately {
+        if neighbour.has_other_pace(rtt) {
             neighbour.rtt = rtt;
-            self.change(Kind::Links, now);
+            if !self.own.is_leaving {
+                self.tell_anew(Kind::Links, RTT_PACE, now);
+            }
         }
     }
 
@@ -357,7 +357,7 @@ impl<K: Keys> Node<K> {
         self.own.version.epoch = self.own.version.epoch.max(record.version.epoch.saturating_add(1));
         self.wishes.push_back(Wish::Keep);
         for kind in [Kind::Presence, Kind::Links, Kind::Services] {
-            self.tell_anew(kind, now);
+            self.tell_anew(kind, PACE, now);
         }
         Ok(true)
     }
@@ -490,14 +490,15 @@ impl<K: Keys> Node<K> {
     /// Something of this agent has changed. Who leaves has said what there is to say.
     fn change(&mut self, kind: Kind, now: Instant) {
         if !self.own.is_leaving {
-            self.tell_anew(kind, now);
+            self.tell_anew(kind, PACE, now);
         }
     }
 
-    /// Tells at once after a quiet time, and at a bounded pace otherwise.
-    fn tell_anew(&mut self, kind: Kind, now: Instant) {
-        let at = self.own.told.get(&kind).map_or(now, |told| now.max(*told + PACE));
-        self.own.due.entry(kind).or_insert(at);
+    /// Tells at once after a quiet time, and at this pace otherwise.
+    fn tell_anew(&mut self, kind: Kind, pace: Duration, now: Instant) {
+        let at = self.own.told.get(&kind).map_or(now, |told| now.max(*told + pace));
+        let due = self.own.due.entry(kind).or_insert(at);
+        *due = at.min(*due);
         self.handle_timeout(now);
     }
 

@@ -335,9 +335,24 @@ fn a_link_whose_pace_goes_up_and_down_is_told_of_now_and_then() {
         measure(&mut mesh, if second % 2 == 0 { millis(600) } else { millis(20) });
     }
     let told = mesh.node(2).revision() - before;
-    assert!((9..=12).contains(&told), "told {told} times in a minute");
+    assert!((9..=13).contains(&told), "told {told} times in a minute");
     mesh.run_for(Duration::from_secs(5));
     assert_eq!((measure(&mut mesh, millis(600)), measure(&mut mesh, millis(600))), (600, 600));
+}
+
+#[test]
+fn all_links_that_have_become_slow_are_told_of_together() {
+    let mut mesh = TestMesh::line(3);
+    let (now, neighbours) = (mesh.now, [mesh.id(0), mesh.id(2)]);
+    neighbours.iter().for_each(|peer| mesh.node(1).handle_rtt(*peer, millis(600), now));
+    mesh.follow(1);
+    // A link that goes meanwhile waits for nothing.
+    mesh.unlink(0, 1);
+    let told = mesh.run_until(NOTICE + Duration::from_secs(2), |mesh| {
+        let from = mesh.id(1);
+        mesh.node(2).claims(from).iter().map(|claim| claim.rtt_ms).collect::<Vec<_>>() == [600]
+    });
+    assert!(told.is_some(), "the link that is left, with its new time");
 }
 
 #[test]
