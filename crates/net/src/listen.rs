@@ -54,7 +54,7 @@ impl Exhaustion {
     pub fn pause(&mut self, what: &str, error: &io::Error, now: Instant) -> Duration {
         if self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_AGAIN) {
             self.told = Some(now);
-            tracing::warn!(%error, "cannot accept {what} for now");
+            tracing::warn!(what, %error, "cannot accept for now");
         }
         EXHAUSTED_PAUSE
     }

@@ -329,7 +329,8 @@ impl Member {
                         admit(stream, from, forward, &self.shared, &self.identity, connection, relay, now)?;
                     }
                     Poll::Ready(Err(error)) if listen::is_exhausted(&error) => {
-                        self.accept_again = Some(now + self.exhaustion.pause("visitors", &error, now));
+                        // Sessions are many, and all of them look.
+                        self.accept_again = Some(now + 20 * self.exhaustion.pause("visitors", &error, now));
                         return Ok(progress);
                     }
                     // About the one visitor only, which is gone.
