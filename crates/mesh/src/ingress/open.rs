@@ -1,6 +1,8 @@
 //! Opens a circuit to an endpoint: tries one after the other what `core` chooses, until one takes the connection.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use adit_core::Printable;
@@ -11,7 +13,7 @@ use adit_core::mesh::{
 
 use crate::circuit;
 use crate::enrolment::unix_millis;
-use crate::hub::{CircuitPlace, Hub, Link};
+use crate::hub::{CircuitPlace, Hub};
 use crate::keys::random;
 use crate::lane::Lane;
 use crate::noise::{Initiator, Kind};
@@ -129,12 +131,15 @@ async fn once(
         };
         (failed, format!("{} refused: {why}", name(hub, by)))
     };
-    let next = match plan.path.get(1) {
-        Some(next) => Some(over_link(hub, plan, *next).await.map_err(|why| refused(hub.me.id(), why))?),
-        None => None,
-    };
-    let (send, recv, lane, answer) =
-        patiently(hub, plan, ask(hub, next, open)).await.map_err(|error| silent(&error))?;
+    let has_stream = AtomicBool::new(false);
+    let asked = patiently(hub, plan, &has_stream, ask(hub, plan, open, &has_stream)).await;
+    let (send, recv, lane, answer) = asked.map_err(|error| {
+        if has_stream.load(Ordering::Relaxed) || error.kind() != ErrorKind::TimedOut {
+            return silent(&error);
+        }
+        hub.counters.refuse(CircuitRefused::Full);
+        refused(hub.me.id(), CircuitRefused::Full)
+    })?;
     let handshake = match answer {
         Answer::Accepted(handshake) => handshake,
         Answer::Refused { by, why } => return Err(refused(by, why)),
@@ -174,49 +179,47 @@ fn name(hub: &Hub, agent: AgentId) -> String {
     state.node.membership().get(agent).map_or_else(|| agent.to_string(), |member| member.name().to_string())
 }
 
-/// Waits as long as the way is worth it: one on which others were answered meanwhile is busy, not dead.
-async fn patiently<T>(hub: &Hub, plan: &Plan, asked: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
+/// Waits as long as the way is worth it: one on which others were answered meanwhile is busy, not dead. A link that gives no stream for so
+/// long has no place for another.
+async fn patiently<T>(
+    hub: &Hub,
+    plan: &Plan,
+    has_stream: &AtomicBool,
+    asked: impl Future<Output = std::io::Result<T>>,
+) -> std::io::Result<T> {
     tokio::pin!(asked);
     loop {
         let since = Instant::now();
         if let Ok(answered) = tokio::time::timeout(plan.patience, &mut asked).await {
             return answered;
         }
-        if !hub.was_answered_since(plan, since) {
+        if !has_stream.load(Ordering::Relaxed) || !hub.was_answered_since(plan, since) {
             let silence = format!("no answer within {} ms", plan.patience.as_millis());
-            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, silence));
+            return Err(std::io::Error::new(ErrorKind::TimedOut, silence));
         }
     }
 }
 
-/// The link to the next agent, and a stream over it.
-type Over = (Arc<Link>, (Sender, Receiver));
-
-/// A link that has no place for one gives none.
-async fn over_link(hub: &Hub, plan: &Plan, next: AgentId) -> Result<Over, CircuitRefused> {
-    let over = async {
-        let link = hub.link(next).ok_or(CircuitRefused::NoLink)?;
-        let stream = patiently(hub, plan, link.transport.open()).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::TimedOut => CircuitRefused::Full,
-            _ => CircuitRefused::NoLink,
-        })?;
-        Ok((link, stream))
-    };
-    over.await.inspect_err(|why| hub.counters.refuse(*why))
-}
-
+/// `has_stream` is set once the connection has a place on the link to the next agent.
 async fn ask(
     hub: &Arc<Hub>,
-    next: Option<Over>,
+    plan: &Plan,
     open: Open,
+    has_stream: &AtomicBool,
 ) -> std::io::Result<(Sender, Receiver, Option<Lane>, Answer)> {
-    let ((mut send, mut recv), lane) = match next {
-        Some((link, (mut send, recv))) => {
+    let ((mut send, mut recv), lane) = match plan.path.get(1) {
+        Some(next) => {
+            let link = hub.link(*next).ok_or(ErrorKind::NotConnected)?;
+            let (mut send, recv) = link.transport.open().await?;
+            has_stream.store(true, Ordering::Relaxed);
             let lane = circuit::lane_for(&open, &link, &send);
             send.write_all(&open.encode()).await?;
             ((send, recv), lane)
         }
-        None => (within(hub, open), None),
+        None => {
+            has_stream.store(true, Ordering::Relaxed);
+            (within(hub, open), None)
+        }
     };
     let answer = recv.read_block(Answer::MAX_LENGTH).await?;
     let answer = Answer::decode(&answer).map_err(std::io::Error::other)?;
