@@ -738,6 +738,8 @@ async fn whose_membership_is_over_gets_neither_a_link_nor_a_circuit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_has_all_its_streams_refuses_one_more_with_a_reason() {
+    // Four for each connection: everybody is in this process.
+    adit_net::descriptors::raise_limit();
     let mut mesh = TestMesh::new();
     let echo = echo().await;
     let exit = mesh.agent(Wanted::new("exit", &[], &endpoint("web", echo.address))).await;

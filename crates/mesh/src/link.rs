@@ -16,9 +16,9 @@ use crate::transport::{KEEPALIVE, MAX_STREAMS, SILENCE, Transport};
 /// Answers that wait to be sent.
 const ANSWERS: usize = 16;
 
-/// What a record and a digest of the other side cost it: 1,000 and one of them in a second, and as many as a large mesh has ahead. Each
+/// What a message and a digest of the other side cost it: 1,000 and one of them in a second, and as many as a large mesh has ahead. Each
 /// record is a signature to look at, each digest all records.
-const RECORD_COST: Duration = Duration::from_millis(1);
+const MESSAGE_COST: Duration = Duration::from_millis(1);
 const DIGEST_COST: Duration = Duration::from_secs(1);
 const AHEAD: Duration = Duration::from_secs(20);
 
@@ -33,13 +33,11 @@ pub(crate) async fn serve(hub: Arc<Hub>, greeted: Greeted) -> String {
     let why = tokio::select! {
         why = link.transport.closed() => why,
         () = link.over.cancelled() => link.why_cut().to_string(),
-        ended = write(&hub, &link, send, to_send) => told(ended),
+        ended = write(&hub, &link, send, to_send) => told(&link, ended),
         ended = receive(&hub, &link, recv, answers) => ended,
-        ended = accept(&hub, &link) => told(ended),
-        ended = deliver(&hub, &link) => told(ended),
+        ended = accept(&hub, &link) => told(&link, ended),
+        ended = deliver(&hub, &link) => told(&link, ended),
     };
-    // Whoever writes or reads may have met the end first, and knows no more than that the connection is lost.
-    let why = link.transport.why_lost().unwrap_or(why);
     link.over.cancel();
     link.transport.close(link.why_cut());
     hub.forget(&link);
@@ -47,8 +45,13 @@ pub(crate) async fn serve(hub: Arc<Hub>, greeted: Greeted) -> String {
     why
 }
 
-fn told(ended: io::Result<()>) -> String {
-    ended.map_or_else(|error| error.to_string(), |()| "it has ended".to_owned())
+fn told(link: &Link, ended: io::Result<()>) -> String {
+    ended.map_or_else(|error| broken(link, &error), |()| "it has ended".to_owned())
+}
+
+/// Whoever meets the end of a connection first knows no more than that it is lost.
+fn broken(link: &Link, error: &io::Error) -> String {
+    link.transport.why_lost().unwrap_or_else(|| error.to_string())
 }
 
 /// Sends what the node has for the other side, and a sign of life where the transport has none of its own.
@@ -110,7 +113,7 @@ async fn receive(hub: &Hub, link: &Link, mut recv: Receiver, answers: mpsc::Send
                 return match error.kind() {
                     io::ErrorKind::UnexpectedEof => "the other agent has ended the link".to_owned(),
                     io::ErrorKind::TimedOut => "the other agent was silent for too long".to_owned(),
-                    _ => error.to_string(),
+                    _ => broken(link, &error),
                 };
             }
         };
@@ -123,13 +126,15 @@ async fn receive(hub: &Hub, link: &Link, mut recv: Receiver, answers: mpsc::Send
             }
             Ok(frame) => {
                 let cost = match frame {
-                    Frame::Record(_) => RECORD_COST,
                     Frame::Digest(_) => DIGEST_COST,
-                    _ => Duration::ZERO,
+                    _ => MESSAGE_COST,
                 };
                 let wait = pace.take(cost, AHEAD, Instant::now());
-                // A sleep of no length lasts until the next millisecond, and is a wake-up for each record.
-                if !wait.is_zero() {
+                // A sleep of no length lasts until the next millisecond. But what is there already is no reason to leave the others of
+                // this link waiting.
+                if wait.is_zero() {
+                    tokio::task::consume_budget().await;
+                } else {
                     tokio::time::sleep(wait).await;
                 }
                 hub.handle_frame(link, frame)
