@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::certificate::{Certificate, Judge, Member, Refusal, Revocations, Root, UnixTime};
+use super::certificate::{Certificate, Judge, Member, Refusal, Revocations, Root, UnixTime, agent_id};
 use super::id::{AgentId, InvitationId, RoutingKey, Signature};
 use super::membership::{Membership, Shown};
 use super::pace::Pace;
@@ -121,8 +121,10 @@ pub struct Node<K> {
 #[derive(Debug)]
 struct Neighbour {
     cost: u16,
-    /// As others were told, or are about to be.
+    /// As it was measured last.
     rtt: Duration,
+    /// As others were told, or are about to be of a new link.
+    told_rtt: Duration,
     /// It has not been told yet what we have.
     owes_digest: bool,
     /// It has told us what it has, so that we know what it lacks.
@@ -132,9 +134,9 @@ struct Neighbour {
 }
 
 impl Neighbour {
-    /// Is this of another order of magnitude than what others were told?
-    fn has_other_pace(&self, rtt: Duration) -> bool {
-        let (told, now) = (self.rtt.as_millis().max(1), rtt.as_millis().max(1));
+    /// Does a message take a time of another order of magnitude than what others were told?
+    fn has_other_pace(&self) -> bool {
+        let (told, now) = (self.told_rtt.as_millis().max(1), self.rtt.as_millis().max(1));
         now > 4 * told || told > 4 * now
     }
 }
@@ -147,6 +149,8 @@ struct Own {
     /// Each kind that is to be told anew, and when.
     due: BTreeMap<Kind, Instant>,
     told: BTreeMap<Kind, Instant>,
+    /// When it is looked whether links take what others were told.
+    rtts_due: Option<Instant>,
     is_leaving: bool,
 }
 
@@ -184,6 +188,7 @@ impl<K: Keys> Node<K> {
                 services: Services::default(),
                 due: BTreeMap::from(due),
                 told: BTreeMap::new(),
+                rtts_due: None,
                 is_leaving: false,
             },
             wishes: VecDeque::from([Wish::Keep]),
@@ -239,13 +244,13 @@ impl<K: Keys> Node<K> {
     /// A link is there; where there was one to the same agent, this is the one that counts.
     pub fn handle_link_up(&mut self, peer: AgentId, cost: u16, rtt: Duration, now: Instant) {
         let cost = cost.max(1);
-        let before = self.neighbours.get(&peer).filter(|before| before.cost == cost && !before.has_other_pace(rtt));
-        let told = before.map(|before| before.rtt);
-        let rtt = told.unwrap_or(rtt);
-        let neighbour = Neighbour { cost, rtt, owes_digest: true, is_known: false, unsent: BTreeSet::new() };
+        let before = self.neighbours.get(&peer).filter(|before| before.cost == cost).map(|before| before.told_rtt);
+        let told_rtt = before.unwrap_or(rtt);
+        let neighbour = Neighbour { cost, rtt, told_rtt, owes_digest: true, is_known: false, unsent: BTreeSet::new() };
+        let is_told = before.is_some() && !neighbour.has_other_pace();
         self.neighbours.insert(peer, neighbour);
         self.wishes.push_back(Wish::Send(peer));
-        if told.is_none() {
+        if !is_told {
             self.change(Kind::Links, now);
         }
     }
@@ -261,11 +266,11 @@ impl<K: Keys> Node<K> {
     /// told of the links before at the earliest.
     pub fn handle_rtt(&mut self, peer: AgentId, rtt: Duration, now: Instant) {
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        if neighbour.has_other_pace(rtt) {
-            neighbour.rtt = rtt;
-            if !self.own.is_leaving {
-                self.tell_anew(Kind::Links, RTT_PACE, now);
-            }
+        neighbour.rtt = rtt;
+        if neighbour.has_other_pace() && !self.own.is_leaving {
+            let at = self.own.told.get(&Kind::Links).map_or(now, |told| now.max(*told + RTT_PACE));
+            self.own.rtts_due.get_or_insert(at);
+            self.handle_timeout(now);
         }
     }
 
@@ -357,7 +362,7 @@ impl<K: Keys> Node<K> {
         self.own.version.epoch = self.own.version.epoch.max(record.version.epoch.saturating_add(1));
         self.wishes.push_back(Wish::Keep);
         for kind in [Kind::Presence, Kind::Links, Kind::Services] {
-            self.tell_anew(kind, PACE, now);
+            self.tell_anew(kind, now);
         }
         Ok(true)
     }
@@ -379,8 +384,7 @@ impl<K: Keys> Node<K> {
         if is_new && self.membership.iter().count() >= MAX_AGENTS {
             return Err(Rejected::Full);
         }
-        let judged = self.membership.look_at(&self.keys, certificate, Shown::ByAMember, unix);
-        if judged.map_err(Rejected::Refused)?.id() != origin {
+        if agent_id(&self.keys, &certificate.identity) != origin {
             return Err(Rejected::Forged);
         }
         let pins = self.membership.pins().len();
@@ -446,7 +450,7 @@ impl<K: Keys> Node<K> {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let late = self.late.values().map(|(at, _)| at);
-        self.own.due.values().chain(late).min().copied()
+        self.own.due.values().chain(&self.own.rtts_due).chain(late).min().copied()
     }
 
     /// Tells what is due of this agent, and passes on what was held back.
@@ -457,10 +461,19 @@ impl<K: Keys> Node<K> {
             self.late.remove(&name);
             self.pass_on(name, from);
         }
+        if self.own.rtts_due.take_if(|at| *at <= now).is_some()
+            && self.neighbours.values().any(Neighbour::has_other_pace)
+        {
+            self.own.due.insert(Kind::Links, now);
+        }
         let due: Vec<Kind> = self.own.due.iter().filter(|(_, at)| **at <= now).map(|(kind, _)| *kind).collect();
         for kind in due {
             self.own.due.remove(&kind);
             self.own.told.insert(kind, now);
+            if kind == Kind::Links {
+                self.own.rtts_due = None;
+                self.neighbours.values_mut().for_each(|neighbour| neighbour.told_rtt = neighbour.rtt);
+            }
             let body = self.tell(kind);
             self.own.version.sequence += 1;
             let (mesh, version) = (self.membership.root().mesh(), self.own.version);
@@ -478,7 +491,7 @@ impl<K: Keys> Node<K> {
                 let claim = |(peer, neighbour): (&AgentId, &Neighbour)| LinkClaim {
                     peer: *peer,
                     cost: neighbour.cost,
-                    rtt_ms: u16::try_from(neighbour.rtt.as_millis()).unwrap_or(u16::MAX),
+                    rtt_ms: u16::try_from(neighbour.told_rtt.as_millis()).unwrap_or(u16::MAX),
                 };
                 Body::Links(self.neighbours.iter().map(claim).collect())
             }
@@ -490,15 +503,14 @@ impl<K: Keys> Node<K> {
     /// Something of this agent has changed. Who leaves has said what there is to say.
     fn change(&mut self, kind: Kind, now: Instant) {
         if !self.own.is_leaving {
-            self.tell_anew(kind, PACE, now);
+            self.tell_anew(kind, now);
         }
     }
 
-    /// Tells at once after a quiet time, and at this pace otherwise.
-    fn tell_anew(&mut self, kind: Kind, pace: Duration, now: Instant) {
-        let at = self.own.told.get(&kind).map_or(now, |told| now.max(*told + pace));
-        let due = self.own.due.entry(kind).or_insert(at);
-        *due = at.min(*due);
+    /// Tells at once after a quiet time, and at a bounded pace otherwise.
+    fn tell_anew(&mut self, kind: Kind, now: Instant) {
+        let at = self.own.told.get(&kind).map_or(now, |told| now.max(*told + PACE));
+        self.own.due.entry(kind).or_insert(at);
         self.handle_timeout(now);
     }
 

@@ -322,37 +322,82 @@ fn a_link_that_is_replaced_by_a_much_slower_one_is_told_of() {
 fn a_link_whose_pace_goes_up_and_down_is_told_of_now_and_then() {
     let mut mesh = TestMesh::line(3);
     mesh.run_for(Duration::from_secs(10));
-    let (from, peer, before) = (mesh.id(0), mesh.id(1), mesh.node(2).revision());
-    let measure = |mesh: &mut TestMesh, rtt| {
-        let now = mesh.now;
-        mesh.node(0).handle_rtt(peer, rtt, now);
-        mesh.follow(0);
+    let before = mesh.node(2).revision();
+    let told = |mesh: &mut TestMesh, rtt| {
+        measure(mesh, 0, 1, rtt);
         mesh.run_for(Duration::from_secs(1));
-        mesh.node(2).claims(from)[0].rtt_ms
+        heard(mesh, 2, 0)
     };
-    assert_eq!(measure(&mut mesh, millis(600)), 600, "the first one after a quiet time at once");
+    assert_eq!(told(&mut mesh, millis(600)), [600], "the first one after a quiet time at once");
     for second in 1..60 {
-        measure(&mut mesh, if second % 2 == 0 { millis(600) } else { millis(20) });
+        told(&mut mesh, if second % 2 == 0 { millis(600) } else { millis(20) });
     }
-    let told = mesh.node(2).revision() - before;
-    assert!((9..=13).contains(&told), "told {told} times in a minute");
+    let times = mesh.node(2).revision() - before;
+    assert!((9..=13).contains(&times), "told {times} times in a minute");
     mesh.run_for(Duration::from_secs(5));
-    assert_eq!((measure(&mut mesh, millis(600)), measure(&mut mesh, millis(600))), (600, 600));
+    assert_eq!(told(&mut mesh, millis(600)), [600]);
+}
+
+/// How long messages take over the links of one agent, as another agent has heard.
+fn heard(mesh: &mut TestMesh, by: usize, of: usize) -> Vec<u16> {
+    let of = mesh.id(of);
+    mesh.node(by).claims(of).iter().map(|claim| claim.rtt_ms).collect()
+}
+
+fn measure(mesh: &mut TestMesh, at: usize, peer: usize, rtt: Duration) {
+    let (now, peer) = (mesh.now, mesh.id(peer));
+    mesh.node(at).handle_rtt(peer, rtt, now);
+    mesh.follow(at);
 }
 
 #[test]
 fn all_links_that_have_become_slow_are_told_of_together() {
+    let mut mesh = TestMesh::of(5, &[(0, 1), (1, 2), (1, 3), (1, 4)]);
+    mesh.run_for(Duration::from_secs(10));
+    measure(&mut mesh, 1, 0, millis(600));
+    mesh.run_for(Duration::from_secs(1));
+    let before = mesh.node(2).revision();
+    for peer in [2, 3, 4] {
+        measure(&mut mesh, 1, peer, millis(600));
+        mesh.run_for(Duration::from_secs(1));
+    }
+    mesh.run_for(Duration::from_secs(3));
+    assert_eq!((heard(&mut mesh, 2, 1), mesh.node(2).revision() - before), (vec![600; 4], 1));
+}
+
+#[test]
+fn a_link_that_goes_does_not_wait_for_those_that_are_slow() {
     let mut mesh = TestMesh::line(3);
-    let (now, neighbours) = (mesh.now, [mesh.id(0), mesh.id(2)]);
-    neighbours.iter().for_each(|peer| mesh.node(1).handle_rtt(*peer, millis(600), now));
-    mesh.follow(1);
-    // A link that goes meanwhile waits for nothing.
+    mesh.run_for(Duration::from_secs(10));
+    let before = mesh.node(2).revision();
+    measure(&mut mesh, 1, 0, millis(600));
+    mesh.run_for(Duration::from_secs(1));
+    measure(&mut mesh, 1, 2, millis(600));
     mesh.unlink(0, 1);
-    let told = mesh.run_until(NOTICE + Duration::from_secs(2), |mesh| {
-        let from = mesh.id(1);
-        mesh.node(2).claims(from).iter().map(|claim| claim.rtt_ms).collect::<Vec<_>>() == [600]
-    });
-    assert!(told.is_some(), "the link that is left, with its new time");
+    mesh.run_for(millis(200));
+    assert_eq!((heard(&mut mesh, 2, 1), mesh.node(2).revision() - before), (vec![600], 2), "with its new time");
+    mesh.run_for(Duration::from_secs(30));
+    assert_eq!(mesh.node(2).revision() - before, 2, "nothing is left to tell");
+}
+
+#[test]
+fn what_is_told_of_a_link_is_true_when_it_is_told() {
+    let mut mesh = TestMesh::line(3);
+    mesh.run_for(Duration::from_secs(10));
+    measure(&mut mesh, 0, 1, millis(100));
+    mesh.run_for(Duration::from_secs(1));
+    let before = mesh.node(2).revision();
+    measure(&mut mesh, 0, 1, millis(450));
+    mesh.run_for(Duration::from_secs(1));
+    measure(&mut mesh, 0, 1, millis(120));
+    mesh.run_for(Duration::from_secs(10));
+    assert_eq!((heard(&mut mesh, 2, 0), mesh.node(2).revision() - before), (vec![100], 0), "a moment is no news");
+    measure(&mut mesh, 0, 1, millis(450));
+    mesh.run_for(Duration::from_secs(1));
+    measure(&mut mesh, 0, 1, millis(15));
+    measure(&mut mesh, 0, 1, millis(14));
+    mesh.run_for(Duration::from_secs(10));
+    assert_eq!((heard(&mut mesh, 2, 0), mesh.node(2).revision() - before), (vec![14], 2));
 }
 
 #[test]
