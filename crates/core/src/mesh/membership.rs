@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::certificate::{Certificate, Judge, Member, Refusal, Revocations, Root, UnixTime, may_still_join};
+use super::certificate::{Certificate, Judge, Member, Refusal, Revocations, Root, UnixTime, agent_id, may_still_join};
 use super::id::{AgentId, InvitationId};
 
 /// The members that an agent knows. What of it must outlive a restart is [`pins`](Self::pins) and the list of revocations.
@@ -77,7 +77,12 @@ impl Membership {
         shown: Shown,
         now: UnixTime,
     ) -> Result<Member, Refusal> {
-        let member = self.root.admit(judge, certificate, now)?;
+        let known = self.members.get(&agent_id(judge, &certificate.identity));
+        let member = match known.filter(|known| known.certificate() == certificate && !has_expired(known, now)) {
+            // Its signatures have been looked at.
+            Some(known) => known.clone(),
+            None => self.root.admit(judge, certificate, now)?,
+        };
         if self.revocations.contain(member.invitation()) {
             return Err(Refusal::Revoked);
         }
@@ -103,8 +108,7 @@ impl Membership {
 
     /// Forgets whose membership has expired, by the same rule that admits nobody any more, and answers who that was.
     pub fn handle_time(&mut self, now: UnixTime) -> Vec<AgentId> {
-        let has_expired = |member: &Member| member.certificate().invitation.invitation.has_expired(now);
-        self.members.extract_if(.., |_, member| has_expired(member)).map(|(agent, _)| agent).collect()
+        self.members.extract_if(.., |_, member| has_expired(member, now)).map(|(agent, _)| agent).collect()
     }
 
     /// The member with this id.
@@ -116,4 +120,8 @@ impl Membership {
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
     }
+}
+
+fn has_expired(member: &Member, now: UnixTime) -> bool {
+    member.certificate().invitation.invitation.has_expired(now)
 }

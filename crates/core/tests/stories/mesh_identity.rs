@@ -1,10 +1,11 @@
 //! Who is believed in a mesh, what about, and how long.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use adit_core::mesh::{
-    AgentId, Body, Certificate, InvitationId, Keys, LinkClaim, MeshId, Node, Protocol, Record, Refusal, Rejected,
-    Rights, Version,
+    AgentId, Body, Certificate, InvitationId, Judge, Keys, LinkClaim, Membership, MeshId, Node, Protocol, PublicKey,
+    Record, Refusal, Rejected, Revocations, Rights, Root, Shown, Signature, Version,
 };
 
 use crate::mesh_keys::{DAWN, ToyKeys, YEAR, all_rights, invite, join, sign_invitation, without_transit};
@@ -79,6 +80,42 @@ fn a_record_is_its_origins_alone() {
     assert_eq!(mesh.hand(0, Some(1), &lie), Err(Rejected::Stranger));
     assert!(mesh.agents[0].cuts.is_empty());
     assert_eq!(mistake(&mut mesh), None);
+}
+
+/// Looks at signatures, and counts them.
+struct Counting(Cell<usize>);
+
+impl Judge for Counting {
+    fn hash(&self, message: &[u8]) -> [u8; 32] {
+        ToyKeys::of("").hash(message)
+    }
+
+    fn verifies(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        self.0.set(self.0.get() + 1);
+        ToyKeys::of("").verifies(key, message, signature)
+    }
+}
+
+#[test]
+fn the_signatures_of_a_certificate_that_is_known_are_looked_at_once() {
+    let (root, invited, keys) = (ToyKeys::of("root"), ToyKeys::of("invited"), ToyKeys::of("agent"));
+    let certificate = join(invite(&root, &invited, all_rights()), &invited, &keys);
+    let judge = Counting(Cell::new(0));
+    let mut membership = Membership::new(Root::new(&judge, root.public));
+    let member = membership.admit(&judge, &certificate, Shown::ByAMember, DAWN).unwrap().clone();
+    assert_eq!(judge.0.get(), 2, "the root's and the invitation's");
+    let look_at = |membership: &Membership, certificate: &Certificate, now| {
+        membership.look_at(&judge, certificate, Shown::InPerson, now)
+    };
+    assert_eq!(look_at(&membership, &certificate, DAWN + 1), Ok(member.clone()));
+    assert_eq!(judge.0.get(), 2);
+    let mut changed = certificate.clone();
+    changed.signature[0] ^= 1;
+    assert_eq!(look_at(&membership, &changed, DAWN), Err(Refusal::Forged), "one that is like it");
+    assert_eq!(look_at(&membership, &certificate, DAWN + 2 * YEAR), Err(Refusal::Expired));
+    let list = Revocations { number: 1, invitations: vec![member.invitation()] };
+    assert_eq!(membership.handle_revocations(list), Some(vec![member.id()]));
+    assert_eq!(look_at(&membership, &certificate, DAWN), Err(Refusal::Revoked));
 }
 
 #[test]
