@@ -28,7 +28,7 @@ use crate::view::{self, Dashboard, Numbers, ProbeView};
 
 /// An agent of the mesh. It ends with [`drain`](Self::drain), or at once when it is dropped.
 pub struct Mesh {
-    hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     listeners: Mutex<Listeners>,
     folder: Arc<MeshFolder>,
     address: Option<SocketAddr>,

@@ -240,7 +240,7 @@ impl Hub {
     pub(crate) fn adopt(&self, peer: Member, transport: Transport, number: u64) -> Result<Arc<Link>, LinkRefused> {
         let id = peer.id();
         let (now, cost) = (Instant::now(), cost(&transport));
-        let rtt = transport.rtt().unwrap_or_default();
+        let rtt = transport.rtt();
         let link = Arc::new(Link {
             peer,
             transport,
@@ -311,7 +311,8 @@ impl Hub {
                 }
             }
             Frame::Ping(number) => return Some(Frame::Pong(number)),
-            Frame::Pong(_) | Frame::Hello(_) | Frame::Welcome(_) | Frame::Refused(_) => {}
+            Frame::Pong(number) => link.transport.handle_pong(number),
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Refused(_) => {}
         }
         None
     }

@@ -57,7 +57,6 @@ fn broken(link: &Link, error: &io::Error) -> String {
 /// Sends what the node has for the other side, and a sign of life where the transport has none of its own.
 async fn write(hub: &Hub, link: &Link, mut send: Sender, mut answers: mpsc::Receiver<Frame>) -> io::Result<()> {
     let mut tick = tokio::time::interval(KEEPALIVE);
-    let mut pings = 0;
     loop {
         while let Some(frame) = hub.next_frame(link) {
             put(hub, &mut send, &frame).await?;
@@ -69,13 +68,12 @@ async fn write(hub: &Hub, link: &Link, mut send: Sender, mut answers: mpsc::Rece
                 Some(answer) => put(hub, &mut send, &answer).await?,
                 None => return Ok(()),
             },
-            _ = tick.tick() => match link.transport.rtt() {
-                Some(rtt) => hub.change(|state| state.node.handle_rtt(link.peer.id(), rtt, Instant::now())),
-                None => {
-                    pings += 1;
-                    put(hub, &mut send, &Frame::Ping(pings)).await?;
+            _ = tick.tick() => {
+                hub.change(|state| state.node.handle_rtt(link.peer.id(), link.transport.rtt(), Instant::now()));
+                if let Some(number) = link.transport.ping() {
+                    put(hub, &mut send, &Frame::Ping(number)).await?;
                 }
-            },
+            }
         }
     }
 }
@@ -154,6 +152,8 @@ async fn deliver(hub: &Hub, link: &Link) -> io::Result<()> {
         if !link.lanes.deliver(link.transport.datagram().await?) {
             hub.counters.datagrams_lost.add(1);
         }
+        // What is there already is taken without waiting, and the others of this link would never have their turn.
+        tokio::task::consume_budget().await;
     }
 }
 
@@ -166,5 +166,6 @@ async fn accept(hub: &Arc<Hub>, link: &Arc<Link>) -> io::Result<()> {
         let (hub, link) = (Arc::clone(hub), Arc::clone(link));
         // Each ends with its streams, which end with the transport; a connection that ends here may go on over another link.
         hub.tasks.clone().spawn(async move { circuit::accept(&hub, &link, send, recv, place).await });
+        tokio::task::consume_budget().await;
     }
 }

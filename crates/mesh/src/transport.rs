@@ -141,11 +141,34 @@ impl Transport {
         SocketAddr::new(address.ip().to_canonical(), address.port())
     }
 
-    /// How long a message takes there and back, where the transport itself measures it.
-    pub(crate) fn rtt(&self) -> Option<Duration> {
+    /// How long a message takes there and back.
+    pub(crate) fn rtt(&self) -> Duration {
         match self {
-            Transport::Quic(quic) => Some(quic.connection.rtt()),
-            Transport::Tcp(_) => None,
+            Transport::Quic(quic) => quic.connection.rtt(),
+            Transport::Tcp(mux) => mux.rtt(),
+        }
+    }
+
+    /// The number of a question that the other side is to be sent as a sign of life, where the transport sends none of its own.
+    pub(crate) fn ping(&self) -> Option<u64> {
+        match self {
+            Transport::Quic(_) => None,
+            Transport::Tcp(mux) => Some(mux.ping()),
+        }
+    }
+
+    /// The other side has answered the question of this number.
+    pub(crate) fn handle_pong(&self, number: u64) {
+        if let Transport::Tcp(mux) = self {
+            mux.handle_pong(number);
+        }
+    }
+
+    /// Does who waits for a stream wait for the end of another one?
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Transport::Quic(_) => true,
+            Transport::Tcp(mux) => mux.is_full(),
         }
     }
 

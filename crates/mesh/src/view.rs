@@ -228,19 +228,15 @@ fn name(state: &State, agent: AgentId) -> String {
 }
 
 fn peers(state: &State) -> Vec<PeerView> {
-    let rtts: BTreeMap<AgentId, Duration> = state.node.neighbours().collect();
-    let linked = state.links.values().map(|link| {
-        let rtt = link.transport.rtt().or_else(|| rtts.get(&link.peer.id()).copied().filter(|rtt| !rtt.is_zero()));
-        PeerView {
-            id: Some(link.peer.id().to_string()),
-            name: Some(link.peer.name().to_string()),
-            address: link.transport.address().to_string(),
-            connected: true,
-            carrier: Some(link.transport.carrier()),
-            rtt_ms: rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
-            up_s: Some(link.since.elapsed().as_secs()),
-            error: None,
-        }
+    let linked = state.links.values().map(|link| PeerView {
+        id: Some(link.peer.id().to_string()),
+        name: Some(link.peer.name().to_string()),
+        address: link.transport.address().to_string(),
+        connected: true,
+        carrier: Some(link.transport.carrier()),
+        rtt_ms: Some(link.transport.rtt().as_secs_f64() * 1000.0),
+        up_s: Some(link.since.elapsed().as_secs()),
+        error: None,
     });
     let missing = state.wanted.iter().filter_map(|(address, why)| {
         let error = Some(why.clone()?);

@@ -6,10 +6,10 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adit_core::mesh::PublicKey;
 use rustls::pki_types::ServerName;
@@ -51,8 +51,27 @@ struct Shared {
     /// For streams that this side opens: the other side ends the whole connection when there are too many.
     places: Arc<Semaphore>,
     is_trusted: Arc<AtomicBool>,
+    pace: std::sync::Mutex<RoundTrip>,
     /// The connection has ended, or shall.
     over: CancellationToken,
+}
+
+/// How long messages take there and back.
+struct RoundTrip {
+    /// Smoothed as TCP does (RFC 6298 §2.3).
+    time: Duration,
+    /// The number of the last question.
+    asked: u64,
+    /// When it was asked, until it is answered.
+    since: Option<Instant>,
+}
+
+impl RoundTrip {
+    fn handle_pong(&mut self, number: u64, now: Instant) {
+        if let Some(since) = self.since.take_if(|_| number == self.asked) {
+            self.time = (7 * self.time + now.saturating_duration_since(since)) / 8;
+        }
+    }
 }
 
 impl Drop for Shared {
@@ -79,20 +98,23 @@ impl Tls {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(tls::NAME).map_err(io::Error::other)?;
+        let began = Instant::now();
         let tls = self.connector.connect(name, socket).await?;
-        Ok(Mux::start(tls.into(), address, Mode::Client))
+        Ok(Mux::start(tls.into(), address, Mode::Client, began.elapsed()))
     }
 
     /// Takes a connection.
     pub(crate) async fn accept(&self, socket: TcpStream, address: SocketAddr) -> io::Result<Mux> {
         socket.set_nodelay(true)?;
+        let began = Instant::now();
         let tls = self.acceptor.accept(socket).await?;
-        Ok(Mux::start(tls.into(), address, Mode::Server))
+        Ok(Mux::start(tls.into(), address, Mode::Server, began.elapsed()))
     }
 }
 
 impl Mux {
-    fn start(tls: TlsStream<TcpStream>, address: SocketAddr, mode: Mode) -> Mux {
+    /// `rtt` is how long the handshake took, in which a message goes there and one back (RFC 8446 §2).
+    fn start(tls: TlsStream<TcpStream>, address: SocketAddr, mode: Mode, rtt: Duration) -> Mux {
         let peer = tls::peer_key(tls.get_ref().1.peer_certificates());
         let mut config = Config::default();
         // Those of both sides, and as many that one side has ended and the other has not heard of.
@@ -121,7 +143,8 @@ impl Mux {
             driver.run(ends).await;
             drop(ending);
         });
-        Mux(Arc::new(Shared { peer, address, open, opened: Mutex::new(opened), places, is_trusted, over }))
+        let pace = std::sync::Mutex::new(RoundTrip { time: rtt, asked: 0, since: None });
+        Mux(Arc::new(Shared { peer, address, open, opened: Mutex::new(opened), places, is_trusted, pace, over }))
     }
 
     /// The other side is a member: from now on it may open as many streams as there are.
@@ -136,6 +159,29 @@ impl Mux {
         self.0.open.send(put).await.map_err(|_| io::ErrorKind::NotConnected)?;
         let stream = opened.await.map_err(|_| io::ErrorKind::NotConnected)?;
         Ok(stream::other(Stream::new(stream, Some(place))))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.0.places.available_permits() == 0
+    }
+
+    pub(super) fn rtt(&self) -> Duration {
+        self.pace().time
+    }
+
+    pub(super) fn ping(&self) -> u64 {
+        let mut pace = self.pace();
+        pace.asked += 1;
+        pace.since = Some(Instant::now());
+        pace.asked
+    }
+
+    pub(super) fn handle_pong(&self, number: u64) {
+        self.pace().handle_pong(number, Instant::now());
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, RoundTrip> {
+        self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Sender, Receiver)> {
@@ -231,6 +277,9 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// The connection has come to its end.
+struct Over;
+
 /// Moves a connection on: all of its reading and writing happens here.
 struct Driver {
     connection: Connection<Compat<TlsStream<TcpStream>>>,
@@ -258,34 +307,59 @@ impl Driver {
         while let Poll::Ready(Some(wanted)) = self.wanted.poll_recv(cx) {
             self.waiting.push_back(wanted);
         }
-        while !self.waiting.is_empty() {
-            match self.connection.poll_new_outbound(cx) {
-                Poll::Ready(Ok(stream)) => {
-                    // Nobody waits for it any more, then.
-                    let _ = self.waiting.pop_front().map(|wanted| wanted.send(stream));
-                }
-                // Refuses that one.
-                Poll::Ready(Err(ConnectionError::TooManyStreams)) => drop(self.waiting.pop_front()),
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => break,
+        // Streams that end make room for others, which is seen while those that come are taken, and nobody is woken for it.
+        loop {
+            match self.take(cx).and_then(|()| self.give(cx)) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(Over) => return Poll::Ready(()),
             }
         }
+    }
+
+    /// Hands on the streams that the other side has opened.
+    fn take(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
         loop {
             match self.connection.poll_next_inbound(cx) {
                 Poll::Ready(Some(Ok(stream))) => {
                     if !self.is_trusted.load(Ordering::Acquire) {
                         self.strange_streams += 1;
                         if self.strange_streams > MAX_STRANGE_STREAMS {
-                            return Poll::Ready(());
+                            return Err(Over);
                         }
                     }
                     // Dropped where too many wait: that refuses it.
                     drop(self.put.try_send(stream));
                 }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Err(_)) | None) => return Err(Over),
+                Poll::Pending => return Ok(()),
             }
         }
+    }
+
+    /// Opens streams for those who still wait. `true`: there was room for one.
+    fn give(&mut self, cx: &mut Context<'_>) -> Result<bool, Over> {
+        let mut has_given = false;
+        while let Some(wanted) = self.waiting.pop_front() {
+            if wanted.is_closed() {
+                continue;
+            }
+            match self.connection.poll_new_outbound(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    has_given = true;
+                    // Nobody waits for it any more, then.
+                    let _ = wanted.send(stream);
+                }
+                // Refuses that one.
+                Poll::Ready(Err(ConnectionError::TooManyStreams)) => drop(wanted),
+                Poll::Ready(Err(_)) => return Err(Over),
+                Poll::Pending => {
+                    self.waiting.push_front(wanted);
+                    break;
+                }
+            }
+        }
+        Ok(has_given)
     }
 }
 
@@ -330,5 +404,42 @@ mod tests {
             }
         };
         tokio::time::timeout(UNREAD_TIME, writes).await.expect("a writer waits for ever");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_makes_room_for_who_waits() {
+        /// As many as yamux opens before the other side has answered one of them.
+        const UNANSWERED: usize = 256;
+        let (one, _other) = pair().await;
+        let mut opened = Vec::new();
+        for _ in 0..UNANSWERED {
+            let (mut send, recv) = one.open().await.unwrap();
+            send.write_all(b"hello").await.unwrap();
+            opened.push((send, recv));
+        }
+        let (mut given_up, mut waits) = (Box::pin(one.open()), Box::pin(one.open()));
+        for waiting in [&mut given_up, &mut waits] {
+            assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await, "none is answered");
+        }
+        assert!(!one.is_full());
+        // The connection's task has its turn, and waits.
+        tokio::task::yield_now().await;
+        drop((given_up, opened.pop()));
+        tokio::time::timeout(Duration::from_secs(5), waits).await.expect("nobody is woken").unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_answers_to_questions_say_how_long_messages_take() {
+        let (one, _other) = pair().await;
+        let first = one.rtt();
+        assert!(first > Duration::ZERO);
+        let number = one.ping();
+        let later = Instant::now() + Duration::from_secs(8);
+        for _ in 0..2 {
+            one.pace().handle_pong(number, later);
+            one.pace().handle_pong(number + 1, later);
+        }
+        let rtt = one.rtt().saturating_sub(first * 7 / 8).as_millis();
+        assert!((1_000..1_100).contains(&rtt), "an eighth of one answer that was asked for, and no other: {rtt} ms");
     }
 }

@@ -101,6 +101,39 @@ async fn where_udp_does_not_pass_tcp_carries_the_link() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_over_long_tcp_links_has_the_time_that_it_takes() {
+    /// An answer over both links takes four times as long: more than anybody waits for one on a short way. Two answers, one after the
+    /// other, take longer than a try waits on any way that is not busy.
+    const DELAY: Duration = Duration::from_millis(325);
+    /// More than such a link opens while none of them is answered: the last wait for the first.
+    const CLIENTS: usize = 280;
+    let echo = echo().await;
+    let mut mesh = TestMesh::new();
+    let transit = mesh.agent(Wanted::new("transit", &[], "")).await;
+    let near = mesh.agent(Wanted::new("near", &[], "")).await;
+    let address = transit.address().unwrap();
+    let wires = [Wire::tcp_only_after(address, DELAY).await, Wire::tcp_only_after(address, DELAY).await];
+    // Who has another neighbour does not wait as long as it may for one that is silent.
+    let peers = [wires[0].address, near.address().unwrap()];
+    let ingress = mesh.agent(Wanted::new("ingress", &peers, &listener("web"))).await;
+    let _exit = mesh.agent(Wanted::new("exit", &[wires[1].address], &endpoint("web", echo.address))).await;
+    until_up(&ingress, "web").await;
+    let shown = until(&ingress, "two links", |shown| shown.agent.connections == 0 && shown.peers.len() == 2).await;
+    let mut rtts: Vec<f64> = shown.peers.iter().filter_map(|peer| peer.rtt_ms).collect();
+    rtts.sort_by(f64::total_cmp);
+    assert!(rtts[0] < 300.0 && (650.0..1_000.0).contains(&rtts[1]), "{rtts:?}");
+    assert!(exchange(&ingress, b"hello").await.unwrap() == b"hello");
+    let ingress = std::sync::Arc::new(ingress);
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let ingress = std::sync::Arc::clone(&ingress);
+        clients.spawn(async move { exchange(&ingress, b"hello").await.is_ok_and(|back| back == b"hello") });
+    }
+    let served = clients.join_all().await.into_iter().filter(|is_served| *is_served).count();
+    assert_eq!((served, ingress.stats().refused.len()), (CLIENTS, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tcp_as_well_a_reset_arrives_and_a_dead_link_is_noticed() {
     let (service, mut connections) = played().await;
     let mut mesh = TestMesh::new();

@@ -1,5 +1,5 @@
 //! A wire of the story's own between two agents, over UDP and TCP: it can be frozen, so that both ends hear nothing more and are told
-//! nothing, it can be slow, and it can let TCP alone through.
+//! nothing, it can be slow or long, and it can let TCP alone through.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use adit_core::mesh::Pace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 /// What agents dial in the place of another agent.
@@ -41,7 +41,7 @@ impl Wire {
                 break (tcp, udp);
             }
         };
-        let mut wire = Wire::over_tcp(tcp, agent);
+        let mut wire = Wire::over_tcp(tcp, agent, Duration::ZERO);
         let frozen = wire.frozen.subscribe();
         wire._tasks.push(AbortOnDropHandle::new(tokio::spawn(datagrams(Arc::new(udp), agent, frozen, a_byte))));
         wire
@@ -49,12 +49,17 @@ impl Wire {
 
     /// No datagram passes.
     pub(crate) async fn tcp_only(agent: SocketAddr) -> Wire {
-        Wire::over_tcp(TcpListener::bind("127.0.0.1:0").await.unwrap(), agent)
+        Wire::tcp_only_after(agent, Duration::ZERO).await
     }
 
-    fn over_tcp(socket: TcpListener, agent: SocketAddr) -> Wire {
+    /// No datagram passes, and all else takes so long each way.
+    pub(crate) async fn tcp_only_after(agent: SocketAddr, delay: Duration) -> Wire {
+        Wire::over_tcp(TcpListener::bind("127.0.0.1:0").await.unwrap(), agent, delay)
+    }
+
+    fn over_tcp(socket: TcpListener, agent: SocketAddr, delay: Duration) -> Wire {
         let (address, frozen) = (socket.local_addr().unwrap(), watch::Sender::new(false));
-        let task = tokio::spawn(connections(socket, agent, frozen.subscribe()));
+        let task = tokio::spawn(connections(socket, agent, frozen.subscribe(), delay));
         Wire { address, frozen, _tasks: vec![AbortOnDropHandle::new(task)] }
     }
 
@@ -101,7 +106,7 @@ async fn answers(back: Arc<UdpSocket>, front: Arc<UdpSocket>, to: SocketAddr, fr
     }
 }
 
-async fn connections(socket: TcpListener, agent: SocketAddr, frozen: watch::Receiver<bool>) {
+async fn connections(socket: TcpListener, agent: SocketAddr, frozen: watch::Receiver<bool>, delay: Duration) {
     let mut carried = tokio::task::JoinSet::new();
     loop {
         let Ok((client, _)) = socket.accept().await else { continue };
@@ -109,18 +114,35 @@ async fn connections(socket: TcpListener, agent: SocketAddr, frozen: watch::Rece
         carried.spawn(async move {
             let Ok(server) = TcpStream::connect(agent).await else { return };
             let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-            tokio::join!(carry(from_client, to_server, frozen.clone()), carry(from_server, to_client, frozen));
+            let there = carry(from_client, to_server, frozen.clone(), delay);
+            tokio::join!(there, carry(from_server, to_client, frozen, delay));
         });
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch::Receiver<bool>) {
-    let mut piece = vec![0; 65_536];
-    while let Ok(length @ 1..) = from.read(&mut piece).await {
-        // The end of the story is the end of the wire.
-        let Ok(_) = frozen.wait_for(|is_frozen| !is_frozen).await else { return };
-        if to.write_all(&piece[..length]).await.is_err() {
-            return;
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch::Receiver<bool>, delay: Duration) {
+    /// Pieces on their way.
+    const ON_THE_WAY: usize = 64;
+    let (put, mut pieces) = mpsc::channel(ON_THE_WAY);
+    let takes = async move {
+        let mut piece = vec![0; 65_536];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            if put.send((Instant::now() + delay, piece[..length].to_vec())).await.is_err() {
+                return;
+            }
         }
-    }
+    };
+    let gives = async move {
+        while let Some((due, piece)) = pieces.recv().await {
+            if due > Instant::now() {
+                tokio::time::sleep_until(due.into()).await;
+            }
+            // The end of the story is the end of the wire.
+            let Ok(_) = frozen.wait_for(|is_frozen| !is_frozen).await else { return };
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(takes, gives);
 }
