@@ -45,7 +45,7 @@ pub enum FolderError {
     #[error(transparent)]
     Folder(#[from] DataFolderError),
     /// Nobody has joined here.
-    #[error("{path} holds no member of a mesh; join one with: adit mesh join TOKEN")]
+    #[error("{path} holds no member of a mesh; join one with: adit mesh join TOKEN --data {path}")]
     NotEnrolled {
         /// The folder.
         path: PathBuf,

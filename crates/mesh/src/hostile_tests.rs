@@ -377,15 +377,17 @@ impl Stage {
         if let Ok(mut client) = TcpStream::connect(self.ingress.listeners()[0].address).await {
             let (mut read, mut write) = client.split();
             let sends = async {
-                // Whoever is reset reads it.
-                let _ = write.write_all(sent).await;
+                let wrote = write.write_all(sent).await;
+                // Whoever is reset hears it otherwise.
                 let _ = write.shutdown().await;
+                wrote
             };
-            let (_, read) = within(PATIENCE, &format!("end of {trick:?}"), async {
+            let (wrote, read) = within(PATIENCE, &format!("end of {trick:?}"), async {
                 tokio::join!(sends, read.read_to_end(&mut back))
             })
             .await;
-            ended = read.map(drop).map_err(|error| error.kind());
+            // The system says once that a connection was reset: to who writes or to who reads.
+            ended = read.map(drop).and(wrote).map_err(|error| error.kind());
         }
         for told in &lock(&self.told)[before..] {
             assert!(sent.starts_with(told), "{trick:?}: the service was told what nobody sent");
@@ -769,6 +771,21 @@ async fn a_link_that_has_all_its_streams_refuses_one_more_with_a_reason() {
     for client in &mut clients {
         ping(client).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_link_to_the_next_agent_any_more_blames_nobody_behind_it() {
+    let mut mesh = TestMesh::new();
+    let echo = echo().await;
+    let agents = mesh.line(&["ingress", "transit", "exit"], echo.address).await;
+    until_up(&agents[0], "web").await;
+    // Others hear of its end later than the agent itself.
+    let transit = agents[1].id().parse().unwrap();
+    assert!(agents[0].hub.state().links.remove(&transit).is_some());
+    until_refused(&agents[0]).await;
+    let why = agents[0].stats().keys[0].last_failure.clone().unwrap_or_default();
+    assert!(why.contains("ingress refused: the next agent on the way is not its neighbour"), "{why}");
+    assert_eq!(refused(&agents[0], CircuitRefused::NoLink), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

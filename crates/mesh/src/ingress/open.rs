@@ -1,8 +1,6 @@
 //! Opens a circuit to an endpoint: tries one after the other what `core` chooses, until one takes the connection.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use adit_core::Printable;
@@ -131,14 +129,12 @@ async fn once(
         };
         (failed, format!("{} refused: {why}", name(hub, by)))
     };
-    let has_stream = AtomicBool::new(false);
-    let asked = patiently(hub, plan, &has_stream, ask(hub, plan, open, &has_stream)).await;
-    let (send, recv, lane, answer) = asked.map_err(|error| {
-        if has_stream.load(Ordering::Relaxed) || error.kind() != ErrorKind::TimedOut {
-            return silent(&error);
+    let (send, recv, lane, answer) = ask(hub, plan, open).await.map_err(|why| match why {
+        Unanswered::Silent(why) => silent(&why),
+        Unanswered::Here(why) => {
+            hub.counters.refuse(why);
+            refused(hub.me.id(), why)
         }
-        hub.counters.refuse(CircuitRefused::Full);
-        refused(hub.me.id(), CircuitRefused::Full)
     })?;
     let handshake = match answer {
         Answer::Accepted(handshake) => handshake,
@@ -179,49 +175,71 @@ fn name(hub: &Hub, agent: AgentId) -> String {
     state.node.membership().get(agent).map_or_else(|| agent.to_string(), |member| member.name().to_string())
 }
 
-/// Waits as long as the way is worth it: one on which others were answered meanwhile is busy, not dead. A link that gives no stream for so
-/// long has no place for another.
-async fn patiently<T>(
-    hub: &Hub,
-    plan: &Plan,
-    has_stream: &AtomicBool,
-    asked: impl Future<Output = std::io::Result<T>>,
-) -> std::io::Result<T> {
-    tokio::pin!(asked);
-    loop {
-        let since = Instant::now();
-        if let Ok(answered) = tokio::time::timeout(plan.patience, &mut asked).await {
-            return answered;
-        }
-        if !has_stream.load(Ordering::Relaxed) || !hub.was_answered_since(plan, since) {
-            let silence = format!("no answer within {} ms", plan.patience.as_millis());
-            return Err(std::io::Error::new(ErrorKind::TimedOut, silence));
+/// Why there is no answer.
+enum Unanswered {
+    /// It did not come as far as the next agent.
+    Here(CircuitRefused),
+    /// Something on the way is not as it should be.
+    Silent(String),
+}
+
+impl From<std::io::Error> for Unanswered {
+    fn from(error: std::io::Error) -> Unanswered {
+        Unanswered::Silent(error.to_string())
+    }
+}
+
+/// How long a try waits: one patience for the stream and the answer together, and another while others are answered on the same way, which
+/// is busy then, not dead.
+struct Waiting<'a> {
+    hub: &'a Hub,
+    plan: &'a Plan,
+    since: Instant,
+}
+
+impl Waiting<'_> {
+    /// `None`: time is up. `may_be_busy`: is the work of others a reason to wait on?
+    async fn wait<T>(&mut self, may_be_busy: impl Fn() -> bool, asked: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(asked);
+        loop {
+            let until = self.since + self.plan.patience;
+            if let Ok(outcome) = tokio::time::timeout_at(until.into(), &mut asked).await {
+                return Some(outcome);
+            }
+            if !may_be_busy() || !self.hub.was_answered_since(self.plan, self.since) {
+                return None;
+            }
+            self.since = Instant::now();
         }
     }
 }
 
-/// `has_stream` is set once the connection has a place on the link to the next agent.
-async fn ask(
-    hub: &Arc<Hub>,
-    plan: &Plan,
-    open: Open,
-    has_stream: &AtomicBool,
-) -> std::io::Result<(Sender, Receiver, Option<Lane>, Answer)> {
-    let ((mut send, mut recv), lane) = match plan.path.get(1) {
+async fn ask(hub: &Arc<Hub>, plan: &Plan, open: Open) -> Result<(Sender, Receiver, Option<Lane>, Answer), Unanswered> {
+    let mut waiting = Waiting { hub, plan, since: Instant::now() };
+    let ((mut send, mut recv), lane, first) = match plan.path.get(1) {
         Some(next) => {
-            let link = hub.link(*next).ok_or(ErrorKind::NotConnected)?;
-            let (mut send, recv) = link.transport.open().await?;
-            has_stream.store(true, Ordering::Relaxed);
-            let lane = circuit::lane_for(&open, &link, &send);
-            send.write_all(&open.encode()).await?;
-            ((send, recv), lane)
+            let no_link = Unanswered::Here(CircuitRefused::NoLink);
+            let Some(link) = hub.link(*next) else { return Err(no_link) };
+            let opened = waiting.wait(|| !link.transport.is_full(), link.transport.open()).await;
+            let Ok(stream) = opened.ok_or(Unanswered::Here(CircuitRefused::Full))? else { return Err(no_link) };
+            let lane = circuit::lane_for(&open, &link, &stream.0);
+            (stream, lane, open.encode())
         }
-        None => {
-            has_stream.store(true, Ordering::Relaxed);
-            (within(hub, open), None)
-        }
+        None => (within(hub, open), None, Vec::new()),
     };
-    let answer = recv.read_block(Answer::MAX_LENGTH).await?;
+    let came = Instant::now();
+    let asked = async {
+        send.write_all(&first).await?;
+        recv.read_block(Answer::MAX_LENGTH).await
+    };
+    let answered = waiting.wait(|| true, asked).await;
+    let answer = answered.ok_or_else(|| {
+        // The way had too little time to show that it is sound.
+        if came.elapsed() < plan.patience / 2 {
+            return Unanswered::Here(CircuitRefused::Full);
+        }
+        Unanswered::Silent(format!("no answer within {} ms", plan.patience.as_millis()))
+    })??;
     let answer = Answer::decode(&answer).map_err(std::io::Error::other)?;
     if let Answer::Refused { .. } = answer {
         // Nothing more is said.
