@@ -204,6 +204,25 @@ fn the_accept_loop_recovers_from_descriptor_exhaustion() {
     assert!(relief.elapsed() < Duration::from_secs(1), "{:?}", relief.elapsed());
 }
 
+/// The same for visitors: those who gave up before there was a descriptor for them keep nobody waiting.
+#[test]
+fn visitors_are_served_soon_after_descriptors_are_free_again() {
+    let host = without_login_limits("30s").start();
+    let alice = host.member("alice");
+    let echo = EchoService::start();
+    let tunnel = OpenSsh::new(&host, &alice).no_session().forward(10080, echo.port()).spawn();
+    host.await_port(10080);
+    let port = host.forwarded(10080);
+    let limit = host.descriptors() as u64 + 10;
+    host.limit_descriptors(limit);
+    let flood: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(port).unwrap()).collect();
+    eventually(SOON, "every descriptor is taken", || host.descriptors() as u64 >= limit);
+    drop(flood);
+    let relief = Instant::now();
+    assert!(asks_and_hears(port, "hello", SOON), "the tunnel serves: {}", tunnel.stderr());
+    assert!(relief.elapsed() < Duration::from_secs(1), "{:?}", relief.elapsed());
+}
+
 /// Line 30: a source that fails over and over is turned away for a while; one that is exempt is not, and no one else is.
 #[test]
 fn a_source_that_keeps_failing_is_turned_away() {

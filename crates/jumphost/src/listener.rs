@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use adit_net::{listen, socket};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +15,6 @@ use crate::shared::Shared;
 
 /// Accepts until `stop`.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken, tasks: TaskTracker) {
-    let mut exhaustion = listen::Exhaustion::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -25,7 +23,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: Cancel
         match accepted {
             Ok((stream, client)) => admit(stream, client, &shared, &tasks, &stop),
             Err(error) if listen::is_exhausted(&error) => {
-                tokio::time::sleep(exhaustion.pause("connections", &error, Instant::now())).await;
+                tokio::time::sleep(shared.exhausted("connections", &error)).await;
             }
             // About the one connection only, which is gone.
             Err(error) => tracing::debug!(%error, "a connection ended before it was accepted"),

@@ -242,6 +242,7 @@ impl JumpHost {
             refusals: Refusals::default(),
             attempts: Mutex::new(Attempts::new(AttemptRules::default())),
             hasher: Hasher::new(),
+            exhaustion: Mutex::default(),
         });
         data.write_addresses(&addresses)?;
         let host = Self {

@@ -1,11 +1,13 @@
 //! What the sessions of one jump host have in common, and all that they have in common.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use adit_core::VisitorLimits;
 use adit_net::gate::Gate;
+use adit_net::listen::Exhaustion;
 use adit_ssh::crypto::PublicKey;
 use adit_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) refusals: Refusals,
     pub(crate) attempts: Mutex<Attempts>,
     pub(crate) hasher: Hasher,
+    pub(crate) exhaustion: Mutex<Exhaustion>,
 }
 
 /// What is settled from the start, and told to those who ask.
@@ -67,6 +70,11 @@ impl Shared {
     /// Failed sign-ins.
     pub(crate) fn attempts(&self) -> MutexGuard<'_, Attempts> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Descriptors have run out: how long to wait before accepting again.
+    pub(crate) fn exhausted(&self, what: &str, error: &io::Error) -> Duration {
+        self.exhaustion.lock().unwrap_or_else(PoisonError::into_inner).pause(what, error, Instant::now())
     }
 
     /// Makes a change of the store act now. Who changed it has done so, and the directory's own poll will see it too, so a failure

@@ -25,6 +25,8 @@ use crate::shared::Shared;
 
 /// Visitors accepted in one round of the session's loop; the rest come with the next.
 const VISITORS_PER_ROUND: usize = 16;
+/// A look for free descriptors that brought no visitor is repeated so much later than one that did.
+const FRUITLESS_LOOK: u32 = 20;
 /// Refusals of one session told to the log and the audit log in [`REFUSAL_PERIOD`]; the counters have them all. More would let one
 /// member push out what others did.
 const REFUSALS_TOLD: u32 = 20;
@@ -45,7 +47,8 @@ pub(super) struct Member {
     without_forward_since: Option<Instant>,
     /// When to accept again after descriptors ran out.
     accept_again: Option<Instant>,
-    exhaustion: listen::Exhaustion,
+    /// Visitors were accepted since descriptors ran out before.
+    has_accepted: bool,
     /// The jump host stops: no new forwards, no new visitors.
     stopping: bool,
     /// Since when refusals are counted, and how many there were.
@@ -123,7 +126,7 @@ impl Member {
             probed: None,
             without_forward_since: Some(now),
             accept_again: None,
-            exhaustion: listen::Exhaustion::default(),
+            has_accepted: false,
             stopping: false,
             refusals: (now, 0),
             presence,
@@ -326,11 +329,15 @@ impl Member {
                     Poll::Pending => break,
                     Poll::Ready(Ok((stream, from))) => {
                         progress = true;
+                        self.has_accepted = true;
                         admit(stream, from, forward, &self.shared, &self.identity, connection, relay, now)?;
                     }
                     Poll::Ready(Err(error)) if listen::is_exhausted(&error) => {
-                        // Sessions are many, and all of them look.
-                        self.accept_again = Some(now + 20 * self.exhaustion.pause("visitors", &error, now));
+                        let pause = self.shared.exhausted("visitors", &error);
+                        // Sessions are many, and all of them look: often only while that is of use.
+                        self.accept_again = Some(
+                            now + if std::mem::take(&mut self.has_accepted) { pause } else { FRUITLESS_LOOK * pause },
+                        );
                         return Ok(progress);
                     }
                     // About the one visitor only, which is gone.
