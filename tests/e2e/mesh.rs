@@ -542,3 +542,23 @@ fn a_mesh_agent_runs_beside_another_role() {
         eventually(Duration::from_secs(1), "it has left the mesh", || !exit.reaches(role));
     }
 }
+
+/// Those whom a jump host serves have nothing to do with what the mesh says of it.
+#[test]
+fn a_jump_host_that_is_no_member_of_a_mesh_serves_all_the_same() {
+    let mesh = Mesh::new();
+    let (web, folder) = (mesh.at(8080), mesh.folder().join("never-joined"));
+    let text =
+        format!("jumphost:\n  ssh: {}\n  web: {web}\nmesh:\n  data: {}\n  http: off\n", mesh.at(0), folder.display());
+    let config = mesh.folder().join("config.yaml");
+    fs::write(&config, text).unwrap();
+    let mut command = adit_as("jumphost");
+    command.arg("--config").arg(&config).arg("--data").arg(mesh.folder().join("jumphost"));
+    let mut running = Running::spawn(command.env("HOME", mesh.folder()));
+    let served = || http_get(web, "jumphost", "/health", SOON).is_some_and(|answer| answer.status == 200);
+    eventually(SOON, "the jump host serves", served);
+    let told = format!("adit mesh join TOKEN --data {}", folder.display());
+    eventually(SOON, "it says what to do", || running.stderr().contains(&told));
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait_exit(SOON).code(), 0);
+}

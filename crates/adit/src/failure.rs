@@ -353,6 +353,15 @@ impl Failure {
         Self::Fault { kind: fault.kind(), told: Told::from_fault(fault) }
     }
 
+    /// Is it that an agent is not, or no longer, a member of a mesh?
+    pub(crate) fn is_no_member(&self) -> bool {
+        matches!(
+            self,
+            Self::Mesh(MeshError::NoMember(_) | MeshError::Folder(FolderError::NotEnrolled { .. }))
+                | Self::MeshFolder(FolderError::NotEnrolled { .. })
+        )
+    }
+
     /// Prints the error on stderr; standard output is for answers.
     pub(crate) fn report(self, json: bool) -> ExitCode {
         let exit = self.exit();

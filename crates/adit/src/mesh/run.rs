@@ -105,7 +105,14 @@ impl Running {
             return Ok(None);
         }
         let folder = folder_of(None, &file)?;
-        let running = Running::start(file, folder).await?;
+        let running = match Running::start(file, folder).await {
+            // Those whom the other role serves have nothing to do with it.
+            Err(failure) if failure.is_no_member() => {
+                tracing::error!("no agent of a mesh runs in this process: {}", failure.sentence());
+                return Ok(None);
+            }
+            started => started?,
+        };
         let dashboard = running.dashboard();
         tracing::info!(agent = running.mesh.name(), dashboard, "a mesh agent runs in this process as well");
         Ok(Some(running))

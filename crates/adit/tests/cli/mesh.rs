@@ -290,7 +290,7 @@ fn joining_again_keeps_who_the_agent_is() {
 #[test]
 fn an_agent_that_is_no_member_says_how_to_become_one() {
     let home = Home::new();
-    home.refuses(&["run"], 1, "not-joined", &["adit mesh join TOKEN"]);
+    home.refuses(&["run"], 1, "not-joined", &["adit mesh join TOKEN --data "]);
     let home = Home::with_member();
     for name in ["identity.json", "state.json"] {
         let file = home.agent().join(name);
