@@ -110,6 +110,28 @@ fn a_jump_host_is_installed_started_administered_and_purged() {
     assert_eq!(left, Vec::<&str>::new(), "purged means gone");
 }
 
+/// As the settings say it is done.
+#[test]
+fn a_packaged_jump_host_joins_a_mesh() {
+    let Some(machine) = installed() else { return };
+    machine.ask("systemctl start adit-jumphost");
+    machine.ask("adit mesh init --root /root/root --data /root/agent");
+    let token = machine.ask("adit mesh invite jump --transit --root /root/root --data /root/agent");
+    machine.ask(&format!("runuser -u adit -- adit mesh join --data /var/lib/adit/mesh {token}"));
+    let written = machine.ask("cat /etc/adit/config.yaml");
+    let example = "\n#mesh: {listen: \"0.0.0.0:4433\", peers: [hq.example.org:4433]}";
+    assert!(written.contains(example), "{written}");
+    let wanted = written.replace(example, "\nmesh: {listen: \"127.0.0.1:4433\"}");
+    machine.write("/etc/adit/config.yaml", wanted.as_bytes());
+    machine.ask("systemctl restart adit-jumphost");
+    eventually(SOON, "the dashboard answers", || dashboard(&machine, "/health") == Some(200));
+    eventually(SOON, "the mesh's port is open", || {
+        machine.run("timeout 2 bash -c '</dev/tcp/127.0.0.1/4433'").code() == 0
+    });
+    assert!(machine.ask("adit mesh status --data /var/lib/adit/mesh").contains("jump"));
+    assert_eq!(machine.ask("stat -c '%U %a' /var/lib/adit/mesh /var/lib/adit/mesh/state.json"), "adit 700\nadit 600");
+}
+
 #[test]
 fn the_units_are_sound_and_let_out_little() {
     let Some(machine) = installed() else { return };
