@@ -153,7 +153,7 @@ fn an_invitation_that_cannot_be_meant_is_refused() {
         ("", "--publish", "*", "it is empty"),
         (" hq", "--publish", "*", "begins or ends with a space"),
         ("h\u{1b}[31mq", "--publish", "*", "is not allowed in it"),
-        (&long[..65], "--publish", "*", "64 are allowed"),
+        (&long[..129], "--publish", "*", "128 are allowed"),
         ("hq", "--publish", "", "--publish"),
         ("hq", "--publish", "a\tb", "is not allowed in it"),
         ("hq", "--listen", "web ", "begins or ends with a space"),

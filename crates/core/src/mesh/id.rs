@@ -124,13 +124,13 @@ impl fmt::Debug for RoutingKey {
     }
 }
 
-/// How an agent is called by people: 1 to 64 bytes of text without control characters. The root gave it. Cloning is cheap.
+/// How an agent is called by people: 1 to 128 bytes of text without control characters. The root gave it. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentName(Arc<str>);
 
 impl AgentName {
     /// The longest name, in bytes.
-    pub const MAX_LENGTH: usize = 64;
+    pub const MAX_LENGTH: usize = 128;
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
@@ -309,6 +309,14 @@ mod tests {
         for good in ["my-files", "büro drucker", "a\\b", &"k".repeat(255)] {
             assert_eq!(good.parse::<RoutingKey>().unwrap().as_str(), good);
         }
+        assert!("n".repeat(128).parse::<AgentName>().is_ok());
+        assert!(
+            "n".repeat(129)
+                .parse::<AgentName>()
+                .unwrap_err()
+                .to_string()
+                .ends_with("it has 129 bytes, and 128 are allowed")
+        );
     }
 
     #[test]
