@@ -57,16 +57,18 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
                 let link = Arc::clone(&greeted.link);
                 known = Some(link.peer.id());
                 hub.tell_peer(&peer, None);
-                told.clear();
                 let why = link::serve(Arc::clone(&hub), greeted).await;
-                hub.tell_peer(&peer, Some(why));
                 backoff = Backoff::up_to(LONGEST_PAUSE);
-                // Often it is there again at once, or has dialled us.
-                if is_unwanted(link.transport.refused().unwrap_or(link.why_cut())) {
-                    REFUSED_PAUSE
-                } else {
-                    Duration::from_millis(100)
+                let is_lasting = link.transport.refused().unwrap_or(link.why_cut()).is_lasting();
+                if !is_lasting {
+                    told.clear();
+                } else if why != told {
+                    tracing::warn!(%peer, %why, "no link");
+                    told.clone_from(&why);
                 }
+                hub.tell_peer(&peer, Some(why));
+                // Often it is there again at once, or has dialled us.
+                if is_lasting { REFUSED_PAUSE } else { Duration::from_millis(100) }
             }
             Err(NoLink::Myself | NoLink::Refused(LinkRefused::Myself)) => {
                 tracing::warn!(%peer, "this agent is named as a peer of itself; remove it from `mesh.peers`");
@@ -79,7 +81,7 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
             // The one that they have dialled counts.
             Err(NoLink::Refused(LinkRefused::Replaced)) => Duration::from_millis(100),
             Err(why) => {
-                let is_refused = matches!(&why, NoLink::Refused(why) if is_unwanted(*why));
+                let is_refused = matches!(&why, NoLink::Refused(why) if why.is_lasting());
                 let why = why.to_string();
                 if why != told {
                     tracing::warn!(%peer, %why, "no link");
@@ -91,11 +93,6 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
         };
         hub.ending.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
-}
-
-/// Will it be the same the next time?
-fn is_unwanted(why: LinkRefused) -> bool {
-    matches!(why, LinkRefused::NoMember | LinkRefused::OtherMesh)
 }
 
 async fn dial(dialer: &Dialer, peer: &Target) -> Result<Transport, String> {

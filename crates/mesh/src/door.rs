@@ -120,7 +120,7 @@ async fn admit(
     drop(stranger);
     match linked {
         Ok(greeted) => drop(link::serve(hub, greeted).await),
-        Err(why @ NoLink::Stranger(_)) => tracing::warn!(%from, %why, "link refused"),
+        Err(why @ NoLink::Stranger(..)) => tracing::warn!(%from, %why, "link refused"),
         Err(why) => tracing::debug!(%from, %why, "no link"),
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_core::mesh::{AgentId, Frame, Hello, LinkRefused, MAX_FRAME, Member, agent_id};
+use adit_core::mesh::{AgentId, Frame, Hello, LinkRefused, MAX_FRAME, Member, Refusal, agent_id};
 use thiserror::Error;
 
 use crate::enrolment::unix_time;
@@ -36,8 +36,9 @@ pub(crate) struct Greeted {
 pub(crate) enum NoLink {
     #[error("{0}")]
     Refused(LinkRefused),
-    #[error("the other agent is refused: {0}")]
-    Stranger(String),
+    /// As the other side hears it, and as our people read it.
+    #[error("the other agent is refused: {1}")]
+    Stranger(LinkRefused, String),
     #[error("the address is our own")]
     Myself,
     /// Connections go over it, so a second one that we dial is not worth its end.
@@ -65,7 +66,7 @@ pub(crate) async fn greet(hub: &Hub, transport: Transport, side: Side) -> Result
     });
     if let Err(no_link) = &greeted {
         let why = match no_link {
-            NoLink::Refused(why) => *why,
+            NoLink::Refused(why) | NoLink::Stranger(why, _) => *why,
             NoLink::Myself => LinkRefused::Myself,
             NoLink::Linked(_) => LinkRefused::Replaced,
             _ => LinkRefused::NoMember,
@@ -117,14 +118,15 @@ async fn exchange(hub: &Hub, transport: &Transport, side: Side) -> Result<Greete
 
 /// Who the other side is, or why there is no link: as the other side hears it, and as our people read it.
 fn judge(hub: &Hub, transport: &Transport, first: &Frame) -> Result<Member, (LinkRefused, NoLink)> {
-    let stranger = |why: &str| (LinkRefused::NoMember, NoLink::Stranger(why.to_owned()));
+    let refused = |told: LinkRefused, why: String| (told, NoLink::Stranger(told, why));
+    let stranger = |why: &str| refused(LinkRefused::NoMember, why.to_owned());
     let hello = match first {
         Frame::Hello(hello) => hello,
         Frame::Refused(why) => return Err((*why, NoLink::Refused(*why))),
         _ => return Err(stranger("it does not speak the mesh's protocol")),
     };
     if hello.mesh != hub.state().node.membership().root().mesh() {
-        return Err((LinkRefused::OtherMesh, NoLink::Stranger("it belongs to another mesh".to_owned())));
+        return Err(refused(LinkRefused::OtherMesh, "it belongs to another mesh".to_owned()));
     }
     if transport.peer_key() != Some(hello.certificate.identity) {
         return Err(stranger("its certificate is another agent's"));
@@ -133,7 +135,11 @@ fn judge(hub: &Hub, transport: &Transport, first: &Frame) -> Result<Member, (Lin
         return Err((LinkRefused::Myself, NoLink::Myself));
     }
     let member = hub.change(|state| state.node.handle_certificate(&hello.certificate, unix_time()));
-    member.map_err(|why| stranger(&why.to_string()))
+    member.map_err(|why| match why {
+        Refusal::Forged => stranger(&why.to_string()),
+        // The root gave it this name.
+        _ => refused(why.into(), format!("{}: {why}", hello.certificate.invitation.invitation.name)),
+    })
 }
 
 /// Reads a message of a control stream.

@@ -197,13 +197,13 @@ impl Hub {
                 Wish::Cut(agent, why) if agent == self.me.id() => {
                     tracing::error!(%why, "this agent is no member of the mesh any more");
                     state.expelled = Some(why);
-                    state.links.values().for_each(|link| link.cut(LinkRefused::NoMember));
+                    state.links.values().for_each(|link| link.cut(why.into()));
                     state.circuits.values().for_each(|circuit| circuit.cut.cancel());
                 }
                 Wish::Cut(agent, why) => {
                     tracing::warn!(%agent, %why, "an agent is no member any more");
                     if let Some(link) = state.links.get(&agent) {
-                        link.cut(LinkRefused::NoMember);
+                        link.cut(why.into());
                     }
                     let of_agent = state.circuits.range((agent, 0)..=(agent, u64::MAX));
                     of_agent.for_each(|(_, circuit)| circuit.cut.cancel());

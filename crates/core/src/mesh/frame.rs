@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Refusal};
 use super::id::{AgentId, CircuitId, MeshId, ResumeId, RoutingKey};
 use super::node::{MAX_AGENTS, Message};
 use super::record::{Kind, MAX_RECORD, Protocol, RecordName, Version};
@@ -62,7 +62,7 @@ pub struct Hello {
 pub enum LinkRefused {
     /// It is another mesh.
     OtherMesh,
-    /// You are no member: forged, expired, revoked, or an invitation that is used.
+    /// You are no member: your certificate is forged, or says nothing of you.
     NoMember,
     /// You are I.
     Myself,
@@ -72,17 +72,42 @@ pub enum LinkRefused {
     Full,
     /// I end.
     Leaving,
+    /// Your membership is over.
+    Expired,
+    /// Your membership was taken back.
+    Revoked,
+    /// Another agent has used your invitation before.
+    InvitationUsed,
+    /// You have not used your invitation in time.
+    TooLate,
 }
 
 impl LinkRefused {
-    const ALL: [LinkRefused; 6] = [
+    const ALL: [LinkRefused; 10] = [
         LinkRefused::OtherMesh,
         LinkRefused::NoMember,
         LinkRefused::Myself,
         LinkRefused::Replaced,
         LinkRefused::Full,
         LinkRefused::Leaving,
+        LinkRefused::Expired,
+        LinkRefused::Revoked,
+        LinkRefused::InvitationUsed,
+        LinkRefused::TooLate,
     ];
+
+    /// Will it be the same the next time?
+    pub fn is_lasting(self) -> bool {
+        match self {
+            LinkRefused::Myself | LinkRefused::Replaced | LinkRefused::Full | LinkRefused::Leaving => false,
+            LinkRefused::OtherMesh
+            | LinkRefused::NoMember
+            | LinkRefused::Expired
+            | LinkRefused::Revoked
+            | LinkRefused::InvitationUsed
+            | LinkRefused::TooLate => true,
+        }
+    }
 
     /// Its number on the wire, also as a QUIC application error (RFC 9000 §20.2).
     pub fn code(self) -> u8 {
@@ -95,15 +120,37 @@ impl LinkRefused {
     }
 }
 
+impl From<Refusal> for LinkRefused {
+    fn from(why: Refusal) -> LinkRefused {
+        match why {
+            Refusal::Forged => LinkRefused::NoMember,
+            Refusal::Expired => LinkRefused::Expired,
+            Refusal::Revoked => LinkRefused::Revoked,
+            Refusal::InvitationUsed => LinkRefused::InvitationUsed,
+            Refusal::TooLate => LinkRefused::TooLate,
+        }
+    }
+}
+
 impl fmt::Display for LinkRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let refusal = match self {
+            LinkRefused::Expired => Some(Refusal::Expired),
+            LinkRefused::Revoked => Some(Refusal::Revoked),
+            LinkRefused::InvitationUsed => Some(Refusal::InvitationUsed),
+            LinkRefused::TooLate => Some(Refusal::TooLate),
+            _ => None,
+        };
+        if let Some(why) = refusal {
+            return write!(f, "the other agent does not take our certificate: {why}; join again with a new token");
+        }
         f.write_str(match self {
             LinkRefused::OtherMesh => "the other agent belongs to another mesh",
-            LinkRefused::NoMember => "the other agent does not take our certificate",
             LinkRefused::Myself => "the address is our own",
             LinkRefused::Replaced => "there is a newer link to the same agent",
             LinkRefused::Full => "the other agent has as many links as it may",
             LinkRefused::Leaving => "the other agent ends",
+            _ => "the other agent does not take our certificate",
         })
     }
 }

@@ -164,7 +164,7 @@ fn the_beginning_of_a_circuit_is_these_bytes() {
 #[test]
 fn every_refusal_has_a_number_of_its_own() {
     let known: Vec<_> = (0..=255).filter_map(LinkRefused::from_code).collect();
-    assert_eq!(known.iter().map(|refused| refused.code()).collect::<Vec<_>>(), (1..=6).collect::<Vec<_>>());
+    assert_eq!(known.iter().map(|refused| refused.code()).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     let codes = (0..=255).filter(|code| Answer::decode(&[&[2][..], &[9; 16], &[*code]].concat()).is_ok());
     assert_eq!(codes.collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
 }
@@ -295,7 +295,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
     let entry = (kind, any::<[u8; 16]>(), any::<u64>(), any::<u64>()).prop_map(|(kind, origin, epoch, sequence)| {
         (RecordName { kind, origin: AgentId(origin) }, Version { epoch, sequence })
     });
-    let refused = (1_u8..=6).prop_map(|code| LinkRefused::from_code(code).unwrap());
+    let refused = (1_u8..=10).prop_map(|code| LinkRefused::from_code(code).unwrap());
     prop_oneof![
         (any::<[u8; 16]>(), any_certificate())
             .prop_map(|(mesh, certificate)| Frame::Hello(Box::new(Hello { mesh: MeshId(mesh), certificate }))),
