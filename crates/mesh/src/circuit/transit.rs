@@ -1,6 +1,7 @@
 //! A circuit on its way through: bytes that nobody here can read, from one stream into another, both ways.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::stream::{Receiver, Sender};
 
 /// A link with no place for another stream says so by not giving one.
 const OPEN_TIME: Duration = Duration::from_millis(500);
-/// Whoever asked waits no longer for an answer; a link over TCP gives no stream while 256 of them have none.
+/// Whoever asked waits no longer for an answer, nor for the stream of a link over TCP, which gives none while 256 of them have no answer.
 const ANSWER_TIME: Duration = TRY_TIME;
 
 pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, mut send: Sender, mut recv: Receiver) {
@@ -29,10 +30,13 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, mut 
     let Some(link) = hub.link(next) else {
         return refuse(hub, &open, send, CircuitRefused::NoLink).await;
     };
-    let (mut on, mut back) = match tokio::time::timeout(OPEN_TIME, link.transport.open()).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(_)) => return refuse(hub, &open, send, CircuitRefused::NoLink).await,
-        Err(_) => return refuse(hub, &open, send, CircuitRefused::Full).await,
+    let opened = tokio::select! {
+        opened = open_on(&link) => opened,
+        () = recv.given_up() => return,
+    };
+    let (mut on, mut back) = match opened {
+        Ok(stream) => stream,
+        Err(why) => return refuse(hub, &open, send, why).await,
     };
     // Datagrams come back as soon as the endpoint's agent has answered: their lane is there before.
     let lane = lane_for(&open, &link, &on);
@@ -78,6 +82,16 @@ pub(super) async fn serve(hub: &Arc<Hub>, from: &Arc<Link>, mut open: Open, mut 
     for (storage, ..) in [there.held.take(), and_back.held.take()].into_iter().flatten() {
         storage::give_back(storage);
     }
+}
+
+/// A stream to the next agent, from a link that has a place for one.
+async fn open_on(link: &Link) -> Result<(Sender, Receiver), CircuitRefused> {
+    let mut opens = pin!(link.transport.open());
+    let opened = match tokio::time::timeout(OPEN_TIME, &mut opens).await {
+        Err(_) if !link.transport.is_full() => tokio::time::timeout(ANSWER_TIME, opens).await,
+        opened => opened,
+    };
+    opened.map_err(|_| CircuitRefused::Full)?.map_err(|_| CircuitRefused::NoLink)
 }
 
 /// Passes on what the endpoint's agent, or one on the way, has answered.

@@ -105,8 +105,6 @@ async fn a_way_over_long_tcp_links_has_the_time_that_it_takes() {
     /// An answer over both links takes four times as long: more than anybody waits for one on a short way. Two answers, one after the
     /// other, take longer than a try waits on any way that is not busy.
     const DELAY: Duration = Duration::from_millis(325);
-    /// More than such a link opens while none of them is answered: the last wait for the first.
-    const CLIENTS: usize = 280;
     let echo = echo().await;
     let mut mesh = TestMesh::new();
     let transit = mesh.agent(Wanted::new("transit", &[], "")).await;
@@ -123,6 +121,27 @@ async fn a_way_over_long_tcp_links_has_the_time_that_it_takes() {
     rtts.sort_by(f64::total_cmp);
     assert!(rtts[0] < 300.0 && (650.0..1_000.0).contains(&rtts[1]), "{rtts:?}");
     assert!(exchange(&ingress, b"hello").await.unwrap() == b"hello");
+    all_are_served(ingress).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transit_waits_until_a_long_tcp_link_gives_a_stream() {
+    /// An answer takes longer than a link that has no place is given to say so.
+    const DELAY: Duration = Duration::from_millis(325);
+    let echo = echo().await;
+    let mut mesh = TestMesh::new();
+    let transit = mesh.agent(Wanted::new("transit", &[], "")).await;
+    let address = transit.address().unwrap();
+    let wire = Wire::tcp_only_after(address, DELAY).await;
+    let ingress = mesh.agent(Wanted::new("ingress", &[address], &listener("web"))).await;
+    let _exit = mesh.agent(Wanted::new("exit", &[wire.address], &endpoint("web", echo.address))).await;
+    until_up(&ingress, "web").await;
+    all_are_served(ingress).await;
+}
+
+/// More clients at once than a link over TCP opens streams for while none of them is answered: the last wait for the first.
+async fn all_are_served(ingress: Mesh) {
+    const CLIENTS: usize = 280;
     let ingress = std::sync::Arc::new(ingress);
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
