@@ -25,7 +25,9 @@ use crate::shared::Shared;
 
 /// Visitors accepted in one round of the session's loop; the rest come with the next.
 const VISITORS_PER_ROUND: usize = 16;
-/// A look for free descriptors that brought no visitor is repeated so much later than one that did.
+/// For so long after a visitor was accepted free descriptors are looked for often, and more rarely by so much afterwards: sessions are
+/// many, and all of them look.
+const FRUITFUL: Duration = Duration::from_secs(1);
 const FRUITLESS_LOOK: u32 = 20;
 /// Refusals of one session told to the log and the audit log in [`REFUSAL_PERIOD`]; the counters have them all. More would let one
 /// member push out what others did.
@@ -47,8 +49,8 @@ pub(super) struct Member {
     without_forward_since: Option<Instant>,
     /// When to accept again after descriptors ran out.
     accept_again: Option<Instant>,
-    /// Visitors were accepted since descriptors ran out before.
-    has_accepted: bool,
+    /// The last visitor.
+    accepted_at: Option<Instant>,
     /// The jump host stops: no new forwards, no new visitors.
     stopping: bool,
     /// Since when refusals are counted, and how many there were.
@@ -126,7 +128,7 @@ impl Member {
             probed: None,
             without_forward_since: Some(now),
             accept_again: None,
-            has_accepted: false,
+            accepted_at: None,
             stopping: false,
             refusals: (now, 0),
             presence,
@@ -329,15 +331,13 @@ impl Member {
                     Poll::Pending => break,
                     Poll::Ready(Ok((stream, from))) => {
                         progress = true;
-                        self.has_accepted = true;
+                        self.accepted_at = Some(now);
                         admit(stream, from, forward, &self.shared, &self.identity, connection, relay, now)?;
                     }
                     Poll::Ready(Err(error)) if listen::is_exhausted(&error) => {
                         let pause = self.shared.exhausted("visitors", &error);
-                        // Sessions are many, and all of them look: often only while that is of use.
-                        self.accept_again = Some(
-                            now + if std::mem::take(&mut self.has_accepted) { pause } else { FRUITLESS_LOOK * pause },
-                        );
+                        let is_fruitful = self.accepted_at.is_some_and(|at| now < at + FRUITFUL);
+                        self.accept_again = Some(now + if is_fruitful { pause } else { FRUITLESS_LOOK * pause });
                         return Ok(progress);
                     }
                     // About the one visitor only, which is gone.
