@@ -557,8 +557,15 @@ fn a_jump_host_that_is_no_member_of_a_mesh_serves_all_the_same() {
     let mut running = Running::spawn(command.env("HOME", mesh.folder()));
     let served = || http_get(web, "jumphost", "/health", SOON).is_some_and(|answer| answer.status == 200);
     eventually(SOON, "the jump host serves", served);
-    let told = format!("adit mesh join TOKEN --data {}", folder.display());
+    let told = format!("adit mesh join TOKEN --data {}; then send SIGHUP", folder.display());
     eventually(SOON, "it says what to do", || running.stderr().contains(&told));
+    running.signal(Signal::HUP);
+    eventually(SOON, "it looks again", || running.stderr().matches(&told).count() == 2);
+    let agent = mesh.joined("never-joined", &mesh.invite("jump", &["--listen", "*"]));
+    assert_eq!(agent.data(), folder);
+    running.signal(Signal::HUP);
+    eventually(SOON, "it is an agent of the mesh", || running.stderr().contains("agent=\"jump\""));
+    assert!(served());
     running.signal(Signal::TERM);
     assert_eq!(running.wait_exit(SOON).code(), 0);
 }

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::config_file::{self, ConfigFile};
 use crate::failure::Failure;
-use crate::mesh::Running;
+use crate::mesh::Beside;
 use crate::oneoff::home;
 use crate::output::Output;
 use crate::signals::Signals;
@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: &Arguments, file: ConfigFile) -> Result<(), F
     let (agent, task) = Agent::start(setup).await?;
     let serving = adit_api::agent::serve(agent, listener, token).map_err(Failure::Runtime)?;
     folder.data().write_addresses(&addresses)?;
-    let mesh = Running::beside(file).await?;
+    let mesh = Beside::start(file).await?;
 
     let told = announce(&addresses, &store, arguments, &folder, Fresh { token: is_new, locked }).await;
     if told.is_ok() {

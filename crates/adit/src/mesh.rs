@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `enrol` | `init`, `invite`, `members`, `revoke`, `join` |
-//! | `run` | `run`; and the mesh beside another role of the same process |
+//! | `run` | `run` |
+//! | `beside` | the same agent beside another role of one process |
 //! | `ask` | `status`, `peers`, `routes`, `probe`, `reload` |
 
 pub(crate) mod arguments;
 mod ask;
+mod beside;
 mod enrol;
 mod run;
 
@@ -17,7 +19,7 @@ use crate::{block_on, config_file, log, manage};
 use arguments::{Arguments, Command};
 use tokio::runtime::Builder;
 
-pub(crate) use run::Running;
+pub(crate) use beside::Beside;
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { common, command } = arguments;

@@ -12,7 +12,7 @@ use crate::arguments::Jumphost;
 use crate::config_file;
 use crate::door::{commanded_path, data_path};
 use crate::failure::Failure;
-use crate::mesh::Running;
+use crate::mesh::Beside;
 use crate::output::Output;
 use crate::shell;
 use crate::signals::Signals;
@@ -31,7 +31,7 @@ pub(crate) async fn jump_host(arguments: &Jumphost) -> Result<(), Failure> {
     let folder = data.path().to_owned();
     let (mut host, doors) = JumpHost::build(config, data).await?;
     let serving = adit_api::serve(&host, doors);
-    let mesh = Running::beside(file).await?;
+    let mesh = Beside::start(file).await?;
     announce(&host, &folder, arguments).await?;
 
     host.run_until(signals.stop()).await;

@@ -1,5 +1,4 @@
-//! `adit mesh run`: the agent of a mesh as a program; and the same agent beside another role of one process, where the configuration file
-//! has `mesh:` or `forward:`.
+//! `adit mesh run`: the agent of a mesh as a program.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,7 +33,7 @@ const HTTP_PORT: u16 = 8080;
 const HTTP_PORTS: u16 = 20;
 
 /// A mesh agent with its door.
-pub(crate) struct Running {
+pub(super) struct Running {
     mesh: Arc<Mesh>,
     serving: Option<Serving>,
     addresses: Option<Addresses>,
@@ -79,7 +78,7 @@ pub(super) async fn run(common: &Common, file: ConfigFile) -> Result<(), Failure
 
 impl Running {
     /// Starts the agent of this folder as the file has it.
-    pub(crate) async fn start(file: ConfigFile, folder: PathBuf) -> Result<Running, Failure> {
+    pub(super) async fn start(file: ConfigFile, folder: PathBuf) -> Result<Running, Failure> {
         let wrong = |error| Failure::MeshSetting { path: file.path.clone(), error };
         let config = file.mesh.check(&file.forward).map_err(wrong)?;
         let http = HttpAddress::parse(&file)?;
@@ -99,32 +98,18 @@ impl Running {
         Ok(Running { mesh, serving, addresses, _hangups: hangups })
     }
 
-    /// Starts the agent beside another role, where the file says anything of the mesh.
-    pub(crate) async fn beside(file: ConfigFile) -> Result<Option<Running>, Failure> {
-        if !file.has_mesh() {
-            return Ok(None);
-        }
-        let folder = folder_of(None, &file)?;
-        let running = match Running::start(file, folder).await {
-            // Those whom the other role serves have nothing to do with it.
-            Err(failure) if failure.is_no_member() => {
-                tracing::error!("no agent of a mesh runs in this process: {}", failure.sentence());
-                return Ok(None);
-            }
-            started => started?,
-        };
-        let dashboard = running.dashboard();
-        tracing::info!(agent = running.mesh.name(), dashboard, "a mesh agent runs in this process as well");
-        Ok(Some(running))
-    }
-
     /// Where its dashboard is.
-    fn dashboard(&self) -> Option<String> {
+    pub(super) fn dashboard(&self) -> Option<String> {
         self.addresses.as_ref().map(|addresses| format!("{}/", addresses.url))
     }
 
+    /// How others call it.
+    pub(super) fn name(&self) -> &str {
+        self.mesh.name()
+    }
+
     /// Leaves the mesh, and returns when that is done.
-    pub(crate) async fn end(self) {
+    pub(super) async fn end(self) {
         self.mesh.folder().data().clear(&[]);
         let drained = self.mesh.drain(GRACE).await;
         if let Some(serving) = self.serving {
@@ -167,13 +152,14 @@ fn announce(running: &Running, common: &Common) -> Result<(), Failure> {
             .iter()
             .map(|listener| format!("{} at {}", service(&listener.key, &listener.protocol), listener.address));
         facts.extend(listeners.map(|listener| ("forwards", listener)));
-        let flag = common.data.as_deref().map_or_else(String::new, shell::data_flag);
-        format!(
-            "{}\n{}\n{}\n  adit mesh status{flag}",
-            output.bold(concat!("adit mesh agent ", env!("CARGO_PKG_VERSION"))),
-            output.facts(&facts),
-            output.bold("Next, in another terminal:")
-        )
+        let title = output.bold(concat!("adit mesh agent ", env!("CARGO_PKG_VERSION")));
+        let mut text = format!("{title}\n{}", output.facts(&facts));
+        // It is the dashboard's door that commands knock at.
+        if started.dashboard.is_some() {
+            let flag = common.data.as_deref().map_or_else(String::new, shell::data_flag);
+            text += &format!("\n{}\n  adit mesh status{flag}", output.bold("Next, in another terminal:"));
+        }
+        text
     })
 }
 
