@@ -301,6 +301,10 @@ pub(crate) enum Failure {
     },
     #[error("no mesh agent runs on {folder}; start one with `adit mesh run`, or name its folder with --data DIR")]
     NoMeshAgent { folder: PathBuf },
+    #[error(
+        "the mesh agent of {folder} hears no commands, since `mesh.http` is `off` in its configuration; set an address there and restart it"
+    )]
+    DeafMeshAgent { folder: PathBuf },
     #[error("cannot use the list of revocations {path}")]
     RevocationFile {
         path: PathBuf,
@@ -357,7 +361,7 @@ impl Failure {
     pub(crate) fn is_no_member(&self) -> bool {
         matches!(
             self,
-            Self::Mesh(MeshError::NoMember(_) | MeshError::Folder(FolderError::NotEnrolled { .. }))
+            Self::Mesh(MeshError::NoMember { .. } | MeshError::Folder(FolderError::NotEnrolled { .. }))
                 | Self::MeshFolder(FolderError::NotEnrolled { .. })
         )
     }
@@ -399,7 +403,7 @@ impl Failure {
             Self::MeshRoot(RootError::NameTaken { .. } | RootError::NoSuchName { .. } | RootError::TooManyPatterns) => {
                 BAD_INPUT
             }
-            Self::NoMeshAgent { .. } => AGENT_UNREACHABLE,
+            Self::NoMeshAgent { .. } | Self::DeafMeshAgent { .. } => AGENT_UNREACHABLE,
             Self::MeshHttp { source, .. } | Self::Mesh(MeshError::Listen { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse =>
             {
@@ -538,7 +542,7 @@ impl Failure {
             Self::NotReady { .. } => "not-ready",
             Self::MeshSetting { .. } | Self::Mesh(MeshError::Config(_)) => "bad-setting",
             Self::Mesh(MeshError::NoRight { .. }) => "no-right",
-            Self::Mesh(MeshError::NoMember(_)) => "no-member",
+            Self::Mesh(MeshError::NoMember { .. }) => "no-member",
             Self::Mesh(MeshError::Listen { .. } | MeshError::Listener(_)) | Self::MeshHttp { .. } => "cannot-listen",
             Self::Mesh(MeshError::System(_)) => "cannot-start",
             Self::Mesh(MeshError::Folder(error)) | Self::MeshFolder(error) => mesh_folder_code(error),
@@ -551,7 +555,7 @@ impl Failure {
                 _ => "root-unusable",
             },
             Self::MeshToken(_) => "bad-token",
-            Self::NoMeshAgent { .. } => "no-agent",
+            Self::NoMeshAgent { .. } | Self::DeafMeshAgent { .. } => "no-agent",
             Self::RevocationFile { .. } => "list-unusable",
             Self::NoRights => "no-right",
             Self::OtherMesh { .. } => "other-mesh",

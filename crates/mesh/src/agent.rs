@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,15 @@ pub enum MeshError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// It is no member.
-    #[error("this agent is no member of its mesh: {0}; ask for a new token and join again: adit mesh join TOKEN")]
-    NoMember(#[from] Refusal),
+    #[error(
+        "this agent is no member of its mesh: {why}; ask for a new token and join again: adit mesh join TOKEN --data {path}"
+    )]
+    NoMember {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with its certificate.
+        why: Refusal,
+    },
     /// A key that it has no right to.
     #[error("the certificate of “{name}” gives no right to {verb} the key “{key}”; ask for an invitation that does")]
     NoRight {
@@ -96,7 +104,8 @@ impl Mesh {
         let enrolled = folder.enrolled()?;
         let (now, keys) = (Instant::now(), enrolled.keys.clone());
         let root = Root::new(&Provider, enrolled.root);
-        let node = Node::new(keys.clone(), root, &enrolled.certificate, folder.kept()?, now, unix_time())?;
+        let node = Node::new(keys.clone(), root, &enrolled.certificate, folder.kept()?, now, unix_time())
+            .map_err(|why| MeshError::NoMember { path: folder.data().path().to_owned(), why })?;
         let hub = Arc::new(Hub::new(node, keys.clone(), config.resume));
         check_rights(&hub, &config.forward)?;
         // Written before anything is signed with this epoch: the next run must have a greater one.

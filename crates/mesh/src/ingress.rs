@@ -27,7 +27,7 @@ pub(crate) use open::{Opened, probe};
 
 /// A listener cannot be bound.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address} for the key “{key}”: {source}; {}", if *has_it_itself { ITSELF } else { ANOTHER })]
+#[error("cannot listen on {address} for the key “{key}”; {}", if *has_it_itself { ITSELF } else { ANOTHER })]
 pub struct ListenError {
     address: ListenAddress,
     key: RoutingKey,

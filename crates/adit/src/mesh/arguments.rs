@@ -49,13 +49,16 @@ In the configuration file:
         priority: 0               # optional: the lower one is taken first
     listeners:                    # where clients connect
       - key: \"my-files\"
-        address: \":8080\"          # or 127.0.0.1:8080
+        address: \":8000\"          # or 127.0.0.1:8000
         max_connections: 100      # optional; 0: no limit
   mesh:
-    listen: 0.0.0.0:4433          # for other agents, over UDP and TCP; without it this one dials only
+    # for other agents, over UDP and TCP; without it this one dials only
+    listen: 0.0.0.0:4433
     peers: [hq.example.org:4433]  # beside those of the token
-    http: 127.0.0.1:8080          # the dashboard; `off` for none
-    resume: true                  # connections survive the death of an agent on their way; at both ends
+    # the dashboard, which `adit mesh status` asks; `off` for neither
+    http: 127.0.0.1:8080
+    # at both ends: connections survive the death of an agent on their way
+    resume: true
     data: /var/lib/adit-mesh
     log: info
 
@@ -68,6 +71,8 @@ const INVITE_HELP: &str = help!(
       may publish the keys that begin with my-, and others' connections may go through it
   adit mesh invite branch --listen my-files --peer hq.example.org:4433
       may listen on one key, and connects to hq
+  adit mesh invite relay --transit --peer hq.example.org:4433
+      an agent between others: without --transit nobody's connections go through
 
 The token is a secret until it is used: the first agent that comes with it is the member."
 );

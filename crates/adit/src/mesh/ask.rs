@@ -7,6 +7,7 @@ use adit_api::mesh::{ProbeQuestion, Reloaded};
 use adit_core::mesh::Protocol;
 use adit_mesh::folder as mesh_folder;
 use adit_mesh::view::{Dashboard, ForwardRoute, ForwardState, PeerView, ProbeView};
+use adit_net::data_folder;
 
 use super::arguments::{Common, Probe};
 use crate::config_file::{self, ConfigFile};
@@ -32,7 +33,10 @@ pub(super) fn folder_of(named: Option<&Path>, file: &ConfigFile) -> Result<PathB
 pub(super) fn client(common: &Common) -> Result<Client, Failure> {
     let folder = folder(common)?;
     Client::find(&folder).map_err(|error| match error {
-        FindError::NotRunning { folder } => Failure::NoMeshAgent { folder },
+        FindError::NotRunning { folder } => match data_folder::holder(&folder) {
+            Ok(Some(_)) => Failure::DeafMeshAgent { folder },
+            Ok(None) | Err(_) => Failure::NoMeshAgent { folder },
+        },
         other => other.into(),
     })
 }
@@ -98,7 +102,7 @@ pub(super) async fn peers(common: &Common) -> Result<(), Failure> {
     let output = Output::new(common.json);
     output.answer(&dashboard(common).await?.peers, |peers| {
         if peers.is_empty() {
-            return "No links: name agents in `mesh.peers`, or have others connect to `mesh.listen`.".to_owned();
+            return "No links yet: name agents in `mesh.peers`, or have others connect to `mesh.listen`.".to_owned();
         }
         let rows = peers.iter().map(peer_row).collect();
         output.table(["NAME", "ADDRESS", "OVER", "RTT", "UP", "STATE"], rows)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use adit_api::mesh::{ListTaken, RevocationList};
 use adit_core::mesh::{AgentName, Membership, Rights, Root as MeshRoot, Shown};
 use adit_mesh::enrolment::{self, Grant, Issued, RootFolder, Token};
-use adit_mesh::folder::{self, FolderError};
+use adit_mesh::folder::{self, Enrolled, FolderError};
 use adit_mesh::keys::Provider;
 use adit_mesh::{MeshError, MeshFolder};
 use adit_net::data_folder;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::arguments::{Common, Invite, Join, Revoke, Root};
 use super::ask;
 use crate::failure::Failure;
-use crate::output::{Output, clock, count, span};
+use crate::output::{Output, clock, count, shown, span};
 use crate::shell;
 
 /// In the root's folder: the last list of revocations, for agents that this machine does not reach.
@@ -142,7 +142,7 @@ pub(super) async fn revoke(common: &Common, arguments: &Revoke) -> Result<(), Fa
     let client = match ask::client(common) {
         Ok(client) => Some(client),
         // A list of the root's own is worth having also where no agent runs.
-        Err(Failure::NoMeshAgent { .. }) if elsewhere.is_none() => None,
+        Err(Failure::NoMeshAgent { .. } | Failure::DeafMeshAgent { .. }) if elsewhere.is_none() => None,
         Err(failure) => return Err(failure),
     };
     let (list, text) = match elsewhere {
@@ -163,7 +163,7 @@ pub(super) async fn revoke(common: &Common, arguments: &Revoke) -> Result<(), Fa
     output.answer(&Revoked { list, passed_on: client.is_some() }, |revoked| match revoked.passed_on {
         true => "Revoked; the agent of this machine has the list and passes it on.".to_owned(),
         false => format!(
-            "Revoked; the list is in {}. No agent runs here: on a machine of the mesh, run: adit mesh revoke --list FILE",
+            "Revoked; the list is in {}. No agent was told: on a machine of the mesh, run: adit mesh revoke --list FILE",
             revoked.list.display()
         ),
     })
@@ -172,6 +172,9 @@ pub(super) async fn revoke(common: &Common, arguments: &Revoke) -> Result<(), Fa
 #[derive(Serialize)]
 struct Joined {
     name: String,
+    /// Who it was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
     data: PathBuf,
     peers: Vec<String>,
 }
@@ -201,14 +204,16 @@ pub(super) fn join(common: &Common, arguments: &Join) -> Result<(), Failure> {
     let enrolled = enrolment::join(&token, before.as_ref())?;
     // What every agent would refuse is told here, by the same rules. Whoever has joined in time may do so again.
     let again = before.as_ref().is_some_and(|before| before.certificate.invitation == token.invitation);
-    let shown = if again { Shown::ByAMember } else { Shown::InPerson };
+    let way = if again { Shown::ByAMember } else { Shown::InPerson };
     let membership = Membership::new(MeshRoot::new(&Provider, token.root));
-    let admitted = membership.look_at(&Provider, &enrolled.certificate, shown, enrolment::unix_time());
-    admitted.map_err(MeshError::NoMember)?;
+    let admitted = membership.look_at(&Provider, &enrolled.certificate, way, enrolment::unix_time());
+    admitted.map_err(|why| MeshError::NoMember { path: folder.data().path().to_owned(), why })?;
     folder.enrol(&enrolled)?;
     let output = Output::new(common.json);
+    let name_of = |enrolled: &Enrolled| enrolled.certificate.invitation.invitation.name.to_string();
     let joined = Joined {
-        name: enrolled.certificate.invitation.invitation.name.to_string(),
+        name: name_of(&enrolled),
+        before: before.filter(|_| !again).map(|before| name_of(&before)),
         data: folder.data().path().to_owned(),
         peers: enrolled.peers.iter().map(ToString::to_string).collect(),
     };
@@ -217,7 +222,9 @@ pub(super) fn join(common: &Common, arguments: &Join) -> Result<(), Failure> {
             0 => "none: name some in `mesh.peers`, or be one with `mesh.listen`".to_owned(),
             number => format!("{} ({})", joined.peers.join(", "), count(number, "peer")),
         };
-        let facts = [("name", joined.name.clone()), ("data", joined.data.display().to_string()), ("peers", peers)];
+        let before = joined.before.as_ref().map(|before| format!(", no longer {} with its rights", shown(before)));
+        let name = format!("{}{}", shown(&joined.name), before.unwrap_or_default());
+        let facts = [("name", name), ("data", joined.data.display().to_string()), ("peers", peers)];
         let flag = common.data.as_deref().map_or_else(String::new, shell::data_flag);
         format!("{}\n{}\n  adit mesh run --config mesh.yaml{flag}", output.facts(&facts), output.bold("Next:"))
     })

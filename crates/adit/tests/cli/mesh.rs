@@ -270,7 +270,7 @@ fn joining_again_keeps_who_the_agent_is() {
     home.does(&["join", &token]);
     assert_eq!(read_json(&file), first, "the same token says nothing new");
 
-    home.does(&["join", &home.invite("branch", &[])]);
+    assert!(home.does(&["join", &home.invite("branch", &[])]).contains("branch, no longer hq with its rights"));
     let second = read_json(&file);
     assert_eq!((&second["identity"], &second["session"]), (&first["identity"], &first["session"]), "its keys stay");
     assert_ne!(second["certificate"], first["certificate"]);
@@ -609,6 +609,29 @@ fn a_busy_port_says_where_another_is_chosen() {
     fs::write(home.path("mesh.yaml"), forward).unwrap();
     let told = format!("cannot listen on {address} for the key “k”");
     home.refuses(&["run", "--config", "mesh.yaml"], 7, "cannot-listen", &[&told]);
+    let said = home.run(&["run", "--config", "mesh.yaml"]).stderr;
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
+}
+
+/// As it is printed on a narrow terminal too.
+#[test]
+fn the_configuration_in_the_help_is_understood() {
+    let home = Home::new();
+    let help = Answer::of(&home.command(&["run", "--help"]).env("COLUMNS", "80").output().unwrap()).stdout;
+    let (_, example) = help.split_once("In the configuration file:\n").unwrap();
+    let (example, _) = example.split_once("\n\n").unwrap();
+    assert!(example.contains("endpoints:") && example.contains("resume: true"), "{example}");
+    let data = home.path("data");
+    fs::write(home.path("mesh.yaml"), example.replace("/var/lib/adit-mesh", data.to_str().unwrap())).unwrap();
+    home.refuses(&["run", "--config", "mesh.yaml"], 1, "not-joined", &[data.to_str().unwrap()]);
+}
+
+#[test]
+fn an_agent_without_a_dashboard_is_not_said_not_to_run() {
+    let home = Home::with_member();
+    home.refuses(&["status"], 8, "no-agent", &["no mesh agent runs on", "adit mesh run"]);
+    let _held = MeshFolder::open(&home.agent()).unwrap();
+    home.refuses(&["status"], 8, "no-agent", &["`mesh.http` is `off`"]);
 }
 
 #[test]
