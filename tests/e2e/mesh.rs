@@ -347,11 +347,14 @@ fn max_connections_is_exact() {
             .map(|_| {
                 let address = mesh.at(8080);
                 thread::spawn(move || {
-                    let mut client = TcpStream::connect(address).unwrap();
-                    client.set_read_timeout(Some(SOON)).unwrap();
-                    // Where the reset comes first, it is the write that hears of it.
-                    match client.write_all(b"x").and_then(|()| client.read(&mut [0; 1])) {
-                        Ok(1) => Some(client),
+                    // Where the reset comes first, it is connecting or the write that hears of it.
+                    let served = TcpStream::connect(address).and_then(|mut client| {
+                        client.set_read_timeout(Some(SOON))?;
+                        client.write_all(b"x")?;
+                        Ok((client.read(&mut [0; 1])?, client))
+                    });
+                    match served {
+                        Ok((1, client)) => Some(client),
                         Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
                         other => panic!("neither served nor reset: {other:?}"),
                     }
