@@ -58,12 +58,7 @@ pub(crate) async fn run(arguments: &Arguments, file: ConfigFile) -> Result<(), F
     folder.data().clear(&[]);
     let end = async {
         serving.stop().await;
-        let leave = async {
-            if let Some(mesh) = mesh {
-                mesh.end().await;
-            }
-        };
-        tokio::join!(task.end(), leave);
+        tokio::join!(task.end(), mesh.end());
         store.close().await;
     };
     tokio::select! {

@@ -36,13 +36,8 @@ pub(crate) async fn jump_host(arguments: &Jumphost) -> Result<(), Failure> {
 
     host.run_until(signals.stop()).await;
     tracing::info!(grace = ?drain_grace, "stopping: visitors may finish; a second signal stops at once");
-    let leave = async {
-        if let Some(mesh) = mesh {
-            mesh.end().await;
-        }
-    };
     tokio::select! {
-        (drained, ()) = async { tokio::join!(host.drain(drain_grace), leave) } => {
+        (drained, ()) = async { tokio::join!(host.drain(drain_grace), mesh.end()) } => {
             tracing::info!(visitors_cut = drained.visitors_cut, sessions_cut = drained.sessions_cut, "stopped");
             serving.stop().await;
         }

@@ -60,11 +60,10 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
                 let why = link::serve(Arc::clone(&hub), greeted).await;
                 backoff = Backoff::up_to(LONGEST_PAUSE);
                 let is_lasting = link.transport.refused().unwrap_or(link.why_cut()).is_lasting();
-                if !is_lasting {
+                if is_lasting {
+                    complain(&peer, &why, &mut told);
+                } else {
                     told.clear();
-                } else if why != told {
-                    tracing::warn!(%peer, %why, "no link");
-                    told.clone_from(&why);
                 }
                 hub.tell_peer(&peer, Some(why));
                 // Often it is there again at once, or has dialled us.
@@ -83,15 +82,20 @@ pub(crate) async fn keep(hub: Arc<Hub>, dialer: Dialer, peer: Target) {
             Err(why) => {
                 let is_refused = matches!(&why, NoLink::Refused(why) if why.is_lasting());
                 let why = why.to_string();
-                if why != told {
-                    tracing::warn!(%peer, %why, "no link");
-                    told.clone_from(&why);
-                }
+                complain(&peer, &why, &mut told);
                 hub.tell_peer(&peer, Some(why));
                 if is_refused { REFUSED_PAUSE } else { backoff.next_pause() }
             }
         };
         hub.ending.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+/// Once, as long as it is the same.
+fn complain(peer: &Target, why: &str, told: &mut String) {
+    if why != told {
+        tracing::warn!(%peer, %why, "no link");
+        why.clone_into(told);
     }
 }
 

@@ -50,6 +50,18 @@ pub(crate) enum NoLink {
     Broken(String),
 }
 
+impl NoLink {
+    /// As the other side hears it.
+    fn told(&self) -> LinkRefused {
+        match self {
+            NoLink::Refused(why) | NoLink::Stranger(why, _) => *why,
+            NoLink::Myself => LinkRefused::Myself,
+            NoLink::Linked(_) => LinkRefused::Replaced,
+            NoLink::Silent | NoLink::Broken(_) => LinkRefused::NoMember,
+        }
+    }
+}
+
 impl From<std::io::Error> for NoLink {
     fn from(error: std::io::Error) -> NoLink {
         NoLink::Broken(error.to_string())
@@ -65,13 +77,7 @@ pub(crate) async fn greet(hub: &Hub, transport: Transport, side: Side) -> Result
         (no_link, _) => no_link,
     });
     if let Err(no_link) = &greeted {
-        let why = match no_link {
-            NoLink::Refused(why) | NoLink::Stranger(why, _) => *why,
-            NoLink::Myself => LinkRefused::Myself,
-            NoLink::Linked(_) => LinkRefused::Replaced,
-            _ => LinkRefused::NoMember,
-        };
-        transport.close(why);
+        transport.close(no_link.told());
     }
     greeted
 }
@@ -91,13 +97,13 @@ async fn exchange(hub: &Hub, transport: &Transport, side: Side) -> Result<Greete
     let judged = judge(hub, transport, &read(&mut recv, MAX_HELLO).await?);
     let peer = match judged {
         Ok(peer) => peer,
-        Err((why, told)) => {
+        Err(no_link) => {
             hub.counters.links_refused.add(1);
             // The reason goes first, so that the other side's people read it; the connection is closed in any case.
-            send.write_all(&Frame::Refused(why).encode()).await?;
+            send.write_all(&Frame::Refused(no_link.told()).encode()).await?;
             send.finish().await?;
             let _ = recv.read_exact(&mut [0; 1]).await;
-            return Err(told);
+            return Err(no_link);
         }
     };
     let number = if hub.me.id() < peer.id() {
@@ -116,29 +122,28 @@ async fn exchange(hub: &Hub, transport: &Transport, side: Side) -> Result<Greete
     Ok(Greeted { link, send, recv })
 }
 
-/// Who the other side is, or why there is no link: as the other side hears it, and as our people read it.
-fn judge(hub: &Hub, transport: &Transport, first: &Frame) -> Result<Member, (LinkRefused, NoLink)> {
-    let refused = |told: LinkRefused, why: String| (told, NoLink::Stranger(told, why));
-    let stranger = |why: &str| refused(LinkRefused::NoMember, why.to_owned());
+/// Who the other side is.
+fn judge(hub: &Hub, transport: &Transport, first: &Frame) -> Result<Member, NoLink> {
+    let stranger = |why: &str| NoLink::Stranger(LinkRefused::NoMember, why.to_owned());
     let hello = match first {
         Frame::Hello(hello) => hello,
-        Frame::Refused(why) => return Err((*why, NoLink::Refused(*why))),
+        Frame::Refused(why) => return Err(NoLink::Refused(*why)),
         _ => return Err(stranger("it does not speak the mesh's protocol")),
     };
     if hello.mesh != hub.state().node.membership().root().mesh() {
-        return Err(refused(LinkRefused::OtherMesh, "it belongs to another mesh".to_owned()));
+        return Err(NoLink::Stranger(LinkRefused::OtherMesh, "it belongs to another mesh".to_owned()));
     }
     if transport.peer_key() != Some(hello.certificate.identity) {
         return Err(stranger("its certificate is another agent's"));
     }
     if hello.certificate.identity == *hub.me.identity() {
-        return Err((LinkRefused::Myself, NoLink::Myself));
+        return Err(NoLink::Myself);
     }
     let member = hub.change(|state| state.node.handle_certificate(&hello.certificate, unix_time()));
     member.map_err(|why| match why {
         Refusal::Forged => stranger(&why.to_string()),
         // The root gave it this name.
-        _ => refused(why.into(), format!("{}: {why}", hello.certificate.invitation.invitation.name)),
+        _ => NoLink::Stranger(why.into(), format!("{}: {why}", hello.certificate.invitation.invitation.name)),
     })
 }
 

@@ -12,32 +12,34 @@ use super::run::Running;
 use crate::config_file::{self, ConfigFile};
 use crate::failure::Failure;
 
-/// An agent of a mesh, or the wait until this machine is a member of one.
+/// An agent of a mesh, or the wait until this machine is a member of one; nothing where nobody wants it.
 pub(crate) struct Beside {
     over: CancellationToken,
-    life: AbortOnDropHandle<()>,
+    life: Option<AbortOnDropHandle<()>>,
 }
 
 impl Beside {
     /// Starts the agent, where the file says anything of the mesh.
-    pub(crate) async fn start(file: ConfigFile) -> Result<Option<Beside>, Failure> {
+    pub(crate) async fn start(file: ConfigFile) -> Result<Beside, Failure> {
+        let over = CancellationToken::new();
         if !file.has_mesh() {
-            return Ok(None);
+            return Ok(Beside { over, life: None });
         }
         // Heard in any case: it would end the process, and with it what others do there.
         let hangups = signal(SignalKind::hangup()).map_err(Failure::Runtime)?;
         let path = file.path.clone();
         let running = started(file).await?;
-        let over = CancellationToken::new();
         let ends = over.clone();
         let life = tokio::spawn(async move { live(running, &path, hangups, ends).await });
-        Ok(Some(Beside { over, life: AbortOnDropHandle::new(life) }))
+        Ok(Beside { over, life: Some(AbortOnDropHandle::new(life)) })
     }
 
     /// Leaves the mesh, and returns when that is done.
     pub(crate) async fn end(self) {
         self.over.cancel();
-        if let Err(error) = self.life.await {
+        if let Some(life) = self.life
+            && let Err(error) = life.await
+        {
             tracing::error!(%error, "the mesh agent of this process did not end as it should");
         }
     }

@@ -134,24 +134,21 @@ impl From<Refusal> for LinkRefused {
 
 impl fmt::Display for LinkRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let refusal = match self {
-            LinkRefused::Expired => Some(Refusal::Expired),
-            LinkRefused::Revoked => Some(Refusal::Revoked),
-            LinkRefused::InvitationUsed => Some(Refusal::InvitationUsed),
-            LinkRefused::TooLate => Some(Refusal::TooLate),
-            _ => None,
-        };
-        if let Some(why) = refusal {
-            return write!(f, "the other agent does not take our certificate: {why}; join again with a new token");
+        const NOT_TAKEN: &str = "the other agent does not take our certificate";
+        let join_again =
+            |f: &mut fmt::Formatter<'_>, why: Refusal| write!(f, "{NOT_TAKEN}: {why}; join again with a new token");
+        match self {
+            LinkRefused::OtherMesh => f.write_str("the other agent belongs to another mesh"),
+            LinkRefused::NoMember => f.write_str(NOT_TAKEN),
+            LinkRefused::Myself => f.write_str("the address is our own"),
+            LinkRefused::Replaced => f.write_str("there is a newer link to the same agent"),
+            LinkRefused::Full => f.write_str("the other agent has as many links as it may"),
+            LinkRefused::Leaving => f.write_str("the other agent ends"),
+            LinkRefused::Expired => join_again(f, Refusal::Expired),
+            LinkRefused::Revoked => join_again(f, Refusal::Revoked),
+            LinkRefused::InvitationUsed => join_again(f, Refusal::InvitationUsed),
+            LinkRefused::TooLate => join_again(f, Refusal::TooLate),
         }
-        f.write_str(match self {
-            LinkRefused::OtherMesh => "the other agent belongs to another mesh",
-            LinkRefused::Myself => "the address is our own",
-            LinkRefused::Replaced => "there is a newer link to the same agent",
-            LinkRefused::Full => "the other agent has as many links as it may",
-            LinkRefused::Leaving => "the other agent ends",
-            _ => "the other agent does not take our certificate",
-        })
     }
 }
 

@@ -539,9 +539,9 @@ impl<K: Keys> Node<K> {
         self.revision
     }
 
-    /// The agents with a link to this one, and how long a message takes there and back.
-    pub fn neighbours(&self) -> impl Iterator<Item = (AgentId, Duration)> {
-        self.neighbours.iter().map(|(peer, neighbour)| (*peer, neighbour.rtt))
+    /// The agents with a link to this one.
+    pub fn neighbours(&self) -> impl Iterator<Item = AgentId> {
+        self.neighbours.keys().copied()
     }
 
     /// What an agent says that it publishes and where it listens, less what it has no right to. Nothing of somebody who is no member.
