@@ -241,7 +241,8 @@ pub(crate) async fn rush(mesh: &Mesh, count: usize) -> Vec<TcpStream> {
     for _ in 0..count {
         clients.spawn(async move {
             let mut client = TcpStream::connect(address).await.ok()?;
-            let _ = client.write_all(b"?").await;
+            // A refusal may be here already. Who writes hears of it then, and a read behind that would look like an honest end.
+            client.write_all(b"?").await.ok()?;
             let answered = within(PATIENCE, "answer", client.read(&mut [0; 1])).await;
             match answered {
                 Ok(1) => Some(client),
