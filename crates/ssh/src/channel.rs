@@ -6,14 +6,16 @@
 use std::time::Instant;
 
 use crate::disconnect::Disconnect;
+use crate::flight::{BULK, Flight};
 use crate::holding::Holding;
 
 /// How many bytes a peer may send on a channel before some were written on. It bounds what a stalled visitor costs.
 pub const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 /// The largest payload we invite in one CHANNEL_DATA; every implementation must manage 32,768 (RFC 4253 §6.1).
 pub(crate) const MAX_DATA: u32 = 32 * 1024;
-/// A window is announced again when this much was written on: seldom enough to cost nothing, early enough never to run dry.
-const ANNOUNCE_AT: u32 = RECEIVE_WINDOW / 8;
+/// A window is announced again when this much was written on: seldom enough to cost nothing, often enough that a peer that looks how
+/// long its bytes take to be written on ([`crate::flight`]) sees it.
+const ANNOUNCE_AT: u32 = RECEIVE_WINDOW / 16;
 
 /// Names one channel of one connection, for as long as it is held. Numbers are used again after
 /// [`Connection::release`](crate::Connection::release).
@@ -58,6 +60,12 @@ pub(crate) struct Channel {
     pub(crate) opening: Opening,
     pub(crate) peer: u32,
     send_window: u32,
+    /// What the peer granted at first.
+    first_window: u32,
+    /// Bytes sent so far, as long as they are few.
+    carried: u32,
+    /// Once they are many: how much of the window is used.
+    flight: Option<Box<Flight>>,
     max_data: u32,
     receive_window: u32,
     /// Written on, not yet announced.
@@ -79,6 +87,9 @@ impl Channel {
             opening,
             peer: 0,
             send_window: 0,
+            first_window: 0,
+            carried: 0,
+            flight: None,
             max_data: 0,
             receive_window: RECEIVE_WINDOW,
             credit: 0,
@@ -97,7 +108,7 @@ impl Channel {
             return Err(Disconnect::protocol("a channel's maximum packet size is zero"));
         }
         self.peer = peer;
-        self.send_window = window;
+        (self.send_window, self.first_window) = (window, window);
         self.max_data = max_packet.min(MAX_DATA);
         Ok(())
     }
@@ -107,7 +118,8 @@ impl Channel {
         if self.opening != Opening::Done || self.eof_sent || self.close_sent || self.close_received {
             return 0;
         }
-        self.send_window as usize
+        let useful = self.flight.as_ref().map_or(usize::MAX, |flight| flight.room());
+        useful.min(self.send_window as usize)
     }
 
     /// The most that one packet to the peer may carry.
@@ -115,17 +127,61 @@ impl Channel {
         self.max_data as usize
     }
 
-    pub(crate) fn sent(&mut self, len: usize) {
-        self.send_window -= u32::try_from(len).unwrap_or(u32::MAX).min(self.send_window);
+    /// Accounts for data that leaves. True when the channel carries bulk from now on, and [`Self::gives_up_at`] is to be asked.
+    pub(crate) fn sent(&mut self, len: usize, now: Instant) -> bool {
+        let len = self.spend(len);
+        if let Some(flight) = &mut self.flight {
+            flight.handle_sent(len as usize, now);
+            return false;
+        }
+        self.carried = self.carried.saturating_add(len);
+        let is_bulk = self.carried > BULK;
+        if is_bulk {
+            self.flight = Some(Box::new(Flight::new(self.first_window.saturating_sub(self.send_window), now)));
+        }
+        is_bulk
+    }
+
+    /// Takes so much from the peer's window; how much there was of it.
+    pub(crate) fn spend(&mut self, len: usize) -> u32 {
+        let len = u32::try_from(len).unwrap_or(u32::MAX).min(self.send_window);
+        self.send_window -= len;
+        len
+    }
+
+    /// What it is once [`Self::sent`] has said that it carries bulk.
+    pub(crate) fn flight(&mut self) -> Option<&mut Flight> {
+        self.flight.as_deref_mut()
     }
 
     /// Takes a window adjustment; true when somebody waits for it.
-    pub(crate) fn widen(&mut self, by: u32) -> Result<bool, Disconnect> {
+    pub(crate) fn widen(&mut self, by: u32, now: Instant) -> Result<bool, Disconnect> {
         self.send_window = self
             .send_window
             .checked_add(by)
             .ok_or(Disconnect::protocol("a channel's window grew beyond 2^32 - 1 bytes"))?;
-        Ok(by > 0 && std::mem::take(&mut self.wants_window))
+        if let Some(flight) = &mut self.flight {
+            flight.handle_credit(by, now);
+        }
+        Ok(self.is_awaited())
+    }
+
+    /// Whether somebody waits for a window that is open now; told once.
+    fn is_awaited(&mut self) -> bool {
+        self.sendable() > 0 && std::mem::take(&mut self.wants_window)
+    }
+
+    /// When [`Self::give_up`] wants to be called.
+    pub(crate) fn gives_up_at(&self) -> Option<Instant> {
+        self.flight.as_ref()?.gives_up_at()
+    }
+
+    /// The peer has written nothing on for long: its window alone bounds what is sent. True when somebody waits for that.
+    pub(crate) fn give_up(&mut self, now: Instant) -> bool {
+        if let Some(flight) = &mut self.flight {
+            flight.give_up(now);
+        }
+        self.is_awaited()
     }
 
     /// Accounts for data that arrived. False: it came after our CLOSE and is to be dropped.
@@ -191,9 +247,9 @@ mod tests {
 
     #[test]
     fn a_window_cannot_overflow() {
-        let mut channel = open_channel();
-        assert!(channel.widen(u32::MAX).is_err());
-        assert!(channel.widen(u32::MAX - 100).is_ok());
+        let (mut channel, now) = (open_channel(), Instant::now());
+        assert!(channel.widen(u32::MAX, now).is_err());
+        assert!(channel.widen(u32::MAX - 100, now).is_ok());
     }
 
     proptest! {

@@ -23,6 +23,9 @@ use crate::wire::{Reader, put_bool, put_string, put_u32};
 /// On a crowded way an open waits three times longer: for what the kernel holds before it, a few megabytes at most.
 const MOST_PUT_OFF: u32 = 3;
 
+/// Whoever sent something within this time is somebody to leave the way free for.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
 /// What is kept of a reason given in words: a line of a terminal or two.
 const MOST_WORDS: usize = 256;
 
@@ -35,6 +38,10 @@ pub(crate) struct Channels {
     sessions: u32,
     /// When an unanswered open is given up, earliest first.
     deadlines: VecDeque<Deadline>,
+    /// Channels that carry bulk, or did.
+    bulk: Vec<ChannelId>,
+    /// The last two that sent something or were asked for, and when: whoever carries bulk may not be alone.
+    active: [Option<(ChannelId, Instant)>; 2],
     /// What a session's shell says, once per channel.
     pub(crate) greeting: Option<Box<str>>,
     /// Client: where the peer may announce connections from.
@@ -87,6 +94,8 @@ impl Channels {
             free: Vec::new(),
             sessions: 0,
             deadlines: VecDeque::new(),
+            bulk: Vec::new(),
+            active: [None; 2],
             greeting: None,
             forwards: Forwards::default(),
         }
@@ -155,7 +164,11 @@ impl Channels {
         now: Instant,
     ) -> Result<ChannelId, Disconnect> {
         let until = now + time_out;
+        let is_tcp = matches!(kind, Kind::Tcp);
         let id = self.insert(Channel::new(kind, Opening::Asked { until }));
+        if is_tcp {
+            self.note_active(id, now);
+        }
         let mut message = vec![messages::CHANNEL_OPEN];
         put_string(&mut message, channel_type.as_bytes());
         put_u32(&mut message, id.0);
@@ -200,6 +213,31 @@ impl Channels {
         out.send(&open_failure(peer, code, reason))
     }
 
+    /// Accounts for bytes that leave.
+    pub(crate) fn sent(&mut self, id: ChannelId, len: usize, now: Instant) {
+        self.note_active(id, now);
+        if self.get(id).is_some_and(|channel| channel.sent(len, now)) {
+            self.bulk.push(id);
+        }
+        self.share(id, now);
+    }
+
+    fn note_active(&mut self, id: ChannelId, now: Instant) {
+        if self.active[0].is_some_and(|(last, _)| last != id) {
+            self.active[1] = self.active[0];
+        }
+        self.active[0] = Some((id, now));
+    }
+
+    /// Tells a channel that carries bulk whether others use the connection too.
+    fn share(&mut self, id: ChannelId, now: Instant) {
+        let others = self.active.iter().flatten().filter(|(active, _)| *active != id);
+        let shared = others.map(|(_, at)| now.saturating_duration_since(*at)).any(|since| since < SHARED_FOR);
+        if let Some(flight) = self.get(id).and_then(Channel::flight) {
+            flight.share(shared, now);
+        }
+    }
+
     /// Accounts for bytes that were written on.
     pub(crate) fn credit(&mut self, id: ChannelId, len: usize, out: &mut Outlet) -> Result<(), Disconnect> {
         let Some(channel) = self.get(id) else { return Ok(()) };
@@ -242,8 +280,15 @@ impl Channels {
         Ok(())
     }
 
-    /// When the next unanswered open is given up.
+    /// When [`Self::expire`] wants to be called.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
+        let open = self.next_open_deadline();
+        let bulk = self.bulk.iter().filter_map(|id| self.slots.get(id.0 as usize)?.as_ref()?.gives_up_at()).min();
+        open.into_iter().chain(bulk).min()
+    }
+
+    /// When the next unanswered open is given up.
+    fn next_open_deadline(&mut self) -> Option<Instant> {
         while let Some(Deadline { until: deadline, channel, .. }) = self.deadlines.front().copied() {
             match self.get(channel) {
                 // A number is used again before its deadline is reached: another open has another deadline.
@@ -257,11 +302,26 @@ impl Channels {
         None
     }
 
+    /// Does one thing that is due: an open, or a peer's window, is no longer waited for.
+    pub(crate) fn expire(&mut self, now: Instant, last_heard: Instant, out: &Outlet) -> Option<Told> {
+        self.expire_open(now, last_heard, out).or_else(|| self.expire_window(now))
+    }
+
+    /// Lets a channel that carries bulk use its whole window, where its peer has long opened it no further.
+    fn expire_window(&mut self, now: Instant) -> Option<Told> {
+        let Self { slots, bulk, .. } = self;
+        bulk.iter().find_map(|id| {
+            let channel = slots.get_mut(id.0 as usize)?.as_mut()?;
+            let is_due = channel.gives_up_at().is_some_and(|at| at <= now);
+            (is_due && channel.give_up(now) && !channel.orphaned).then_some(Told::Both(Event::Sendable(*id)))
+        })
+    }
+
     /// Gives up one open that waited too long. Time counts from when the open has left, and while more waits behind it the
     /// way is crowded (a slow link with an upload on it), so that the peer gets more of it. A probe asks whether anybody is
     /// there: whatever was heard since is an answer to that, and only silence gives it up.
-    pub(crate) fn expire(&mut self, now: Instant, last_heard: Instant, out: &Outlet) -> Option<Told> {
-        while now >= self.next_deadline()? {
+    fn expire_open(&mut self, now: Instant, last_heard: Instant, out: &Outlet) -> Option<Told> {
+        while now >= self.next_open_deadline()? {
             let deadline = self.deadlines.pop_front()?;
             let Deadline { time_out, asked, channel, mark, put_off, .. } = deadline;
             let side = self.side;
@@ -290,14 +350,20 @@ impl Channels {
     }
 
     /// Takes a channel message (90–127). `at` says where `payload` begins in the buffer it lies in.
-    pub(crate) fn handle(&mut self, payload: &[u8], at: usize, out: &mut Outlet) -> Result<Option<Told>, Disconnect> {
+    pub(crate) fn handle(
+        &mut self,
+        payload: &[u8],
+        at: usize,
+        out: &mut Outlet,
+        now: Instant,
+    ) -> Result<Option<Told>, Disconnect> {
         let mut fields = Reader::new(&payload[1..]);
         if payload[0] == messages::CHANNEL_OPEN {
             return self.handle_open(fields, out);
         }
         let id = ChannelId(fields.u32()?);
         if payload[0] == messages::CHANNEL_WINDOW_ADJUST {
-            return self.handle_adjustment(id, fields);
+            return self.handle_adjustment(id, fields, now);
         }
         let channel = self.get(id).ok_or(Disconnect::protocol("a message to a channel that does not exist"))?;
         match payload[0] {
@@ -403,13 +469,19 @@ impl Channels {
 
     /// A client whose reader and closer are two threads may announce a window behind its CLOSE, as paramiko can. Such an
     /// adjustment means nothing, so it is dropped, as OpenSSH does; any other message to such a channel ends the connection.
-    fn handle_adjustment(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Told>, Disconnect> {
+    fn handle_adjustment(
+        &mut self,
+        id: ChannelId,
+        mut fields: Reader<'_>,
+        now: Instant,
+    ) -> Result<Option<Told>, Disconnect> {
         let by = fields.u32()?;
         fields.end()?;
+        self.share(id, now);
         let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
             return Ok(None);
         };
-        Ok((channel.widen(by)? && !channel.orphaned).then_some(Told::Both(Event::Sendable(id))))
+        Ok((channel.widen(by, now)? && !channel.orphaned).then_some(Told::Both(Event::Sendable(id))))
     }
 
     fn handle_open_failure(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Told>, Disconnect> {
@@ -509,7 +581,7 @@ impl Channels {
         if channel.sendable() < line.len() || channel.max_data() < line.len() {
             return Ok(());
         }
-        channel.sent(line.len());
+        channel.spend(line.len());
         let mut message = numbers(messages::CHANNEL_DATA, &[channel.peer]);
         put_string(&mut message, line.as_bytes());
         out.send(&message)
@@ -541,9 +613,12 @@ impl Channels {
     }
 
     fn remove(&mut self, id: ChannelId) {
-        if let Some(channel) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
+        if let Some(mut channel) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
             self.free.push(id.0);
             self.sessions -= u32::from(matches!(channel.kind, Kind::Session(_)));
+            if channel.flight().is_some() {
+                self.bulk.retain(|bulk| *bulk != id);
+            }
         }
         if self.free.len() == self.slots.len() {
             (self.slots, self.free) = (Vec::new(), Vec::new());

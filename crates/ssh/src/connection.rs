@@ -295,7 +295,7 @@ impl Connection {
             80..=127 if !self.is_open() => Err(Disconnect::protocol("a connection message before login")),
             messages::GLOBAL_REQUEST => self.handle_global_request(payload),
             messages::REQUEST_SUCCESS | messages::REQUEST_FAILURE => self.handle_reply(payload),
-            messages::CHANNEL_OPEN..=messages::CHANNEL_FAILURE => self.channels.handle(payload, at, &mut self.out),
+            messages::CHANNEL_OPEN..=messages::CHANNEL_FAILURE => self.channels.handle(payload, at, &mut self.out, now),
             _ => {
                 let mut reply = vec![messages::UNIMPLEMENTED];
                 put_u32(&mut reply, self.reader.last_sequence());

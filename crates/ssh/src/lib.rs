@@ -25,6 +25,7 @@ mod config;
 mod connection;
 pub mod crypto;
 mod disconnect;
+mod flight;
 mod forwards;
 mod handshake;
 mod holding;

@@ -86,7 +86,7 @@ impl Connection {
         self.or_end(refused)
     }
 
-    /// How many bytes may be sent on `channel` now: bounded by its window, and nothing while keys are exchanged or much
+    /// How many bytes may be sent on `channel` now: bounded by its window, by what of it is worth using, and nothing while keys are exchanged or much
     /// waits to go out. Where the window is what forbids, [`Event::Sendable`](crate::Event::Sendable) tells when it opens.
     pub fn sendable(&mut self, channel: ChannelId) -> usize {
         if self.over || self.is_holding_data() {
@@ -125,8 +125,8 @@ impl Connection {
     pub fn commit_data(&mut self, channel: ChannelId, len: usize, now: Instant) -> Result<(), Disconnect> {
         let Some(open) = self.channels.get(channel) else { return Ok(()) };
         let len = len.min(open.sendable());
-        open.sent(len);
         let (peer, max_data) = (open.peer, open.max_data());
+        self.channels.sent(channel, len, now);
         let sent = self.out.writer.commit_data(peer, max_data, len);
         self.or_end(sent)?;
         self.rekey_if_due(now)

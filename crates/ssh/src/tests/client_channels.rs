@@ -50,11 +50,11 @@ fn each_side_of_a_connection_ends_by_itself() {
 fn a_window_is_credited_by_what_was_written_on() {
     let (mut driven, channel) = connected();
     driven.server_heard();
-    for _ in 0..RECEIVE_WINDOW / 8 / 1024 {
+    for _ in 0..RECEIVE_WINDOW / 16 / 1024 {
         driven.server_says(Message::new(94).u32(channel.0).string([1; 1024]));
     }
     // The driver of these tests writes everything on.
-    assert_eq!(driven.server_heard(), [Message::new(93).u32(THEIRS).u32(RECEIVE_WINDOW / 8)]);
+    assert_eq!(driven.server_heard(), [Message::new(93).u32(THEIRS).u32(RECEIVE_WINDOW / 16)]);
 }
 
 #[test]

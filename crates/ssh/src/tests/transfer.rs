@@ -3,14 +3,16 @@
 //! The model: a caller may have sent at most [`RECEIVE_WINDOW`] more than the other caller has credited. What it sent must
 //! arrive in order and once, and the whole window must come back when everything was credited.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::pair::{End, Pair, Pieces, Random, Setup};
 use crate::{ChannelId, Event, OUTPUT_LOW, RECEIVE_WINDOW};
 
 const WINDOW: usize = RECEIVE_WINDOW as usize;
-/// A window is announced in eighths, so this much of it may be on its way.
-const UNANNOUNCED: usize = WINDOW / 8;
+/// A window is announced in sixteenths, so this much of it may be on its way.
+const UNANNOUNCED: usize = WINDOW / 16;
 /// What waits to go out, one read of a socket beyond the mark, and room to grow by halves.
 const MOST_STORAGE: usize = 4 * OUTPUT_LOW;
 
@@ -51,6 +53,41 @@ fn a_stalled_channel_stops_no_other() {
     }
     assert_eq!(bytes_stalled, WINDOW);
     assert!(pair.server.take_events().contains(&Event::Rekeyed));
+}
+
+/// Bulk beside others leaves the way free for them; a peer that writes nothing on gets its whole window in the end, as if nobody looked.
+#[test]
+fn bulk_beside_others_uses_what_its_peer_writes_on_and_the_window_if_it_does_not() {
+    let mut pair = Setup { delay: Duration::from_millis(1), ..Setup::default() }.log_in();
+    let (bulk, _) = pair.visit();
+    let (other, _) = pair.visit();
+    let block = vec![1; 64 * 1024];
+    // The peer writes on 64 KiB in a millisecond, there and back in two.
+    for _ in 0..200 {
+        pair.server.connection.send_data(other, b"ping", pair.now).unwrap();
+        pair.server.connection.send_data(bulk, &block, pair.now).unwrap();
+        pair.advance(Duration::from_millis(1));
+    }
+    pair.client.writes_on = false;
+    // Whoever waits for the window sends again when it is told that there is more.
+    let mut sent = 0;
+    let mut send_for = |pair: &mut Pair, milliseconds| {
+        for _ in 0..milliseconds {
+            pair.server.connection.send_data(other, b"ping", pair.now).unwrap();
+            if sent == 0 || pair.server.take_events().contains(&Event::Sendable(bulk)) {
+                while let len @ 1.. = pair.server.connection.send_data(bulk, &block, pair.now).unwrap() {
+                    sent += len;
+                    pair.exchange();
+                }
+            }
+            pair.advance(Duration::from_millis(1));
+        }
+        sent
+    };
+    let useful = send_for(&mut pair, 100);
+    assert!((128 * 1024..WINDOW / 2).contains(&useful), "{useful}");
+    let all = send_for(&mut pair, 1_000);
+    assert!(all > WINDOW - 256 * 1024, "{useful}, then {all}");
 }
 
 #[test]
