@@ -2,7 +2,7 @@
 # make test   everything: installs what the tests need, then checks, tests, fuzzes for a bounded time
 # make check  the quick loop: format, lints, unit tests
 # make page   builds the dashboard's page, which the next build of adit embeds
-# make bench  measures against sshd, and the mesh against rathole, side by side
+# make bench  measures against sshd, ssh, autossh, rathole and bore, side by side, and writes docs/benchmarks
 # make fuzz   fuzzes longer (SECONDS_EACH=600)
 # make deny   licences, sources and duplicates of the dependencies
 # make dist   everything that is given to people, in target/dist: a Debian package, a Python wheel, an archive; make deb, make wheel: one
@@ -74,6 +74,7 @@ unit:
 # The wheel first: maturin moves the program away for a moment, and each story needs it.
 e2e:
 	$(CARGO) build --locked
+	$(CARGO) build --locked -p adit-bench
 	@$(MAKE) --no-print-directory wheel PROFILE=dev
 	ADIT_PYTHON=$(CURDIR)/target/venv/bin/python $(CARGO) nextest run -p adit-e2e --locked
 
@@ -86,7 +87,7 @@ fuzz:
 	@fuzz/run $(SECONDS_EACH)
 
 bench:
-	@bench/run
+	@bench/run --publish docs/benchmarks
 
 deny:
 	$(CARGO) deny --all-features check licenses bans sources

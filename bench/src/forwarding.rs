@@ -3,11 +3,12 @@
 
 use std::net::SocketAddr;
 
+use crate::bore::Bore;
 use crate::failure::{Doing, Failure};
 use crate::mesh::Mesh;
 use crate::process_tree::ProcessTree;
 use crate::rathole::{Rathole, Transport};
-use crate::relay::Relay;
+use crate::relay::{Copying, Relay};
 use crate::report::Measured;
 
 /// Who is measured.
@@ -19,24 +20,27 @@ pub(crate) enum Forwarder {
     Rathole,
     /// rathole with Noise between its two processes: what is nearest to one hop of a mesh.
     RatholeNoise,
+    /// bore, whose two processes speak plain TCP.
+    Bore,
     /// One process that copies: what forwarding costs at least.
     Relay,
 }
 
 impl Forwarder {
     /// In the order of a turn.
-    pub(crate) const ALL: [Self; 4] = [Self::Adit, Self::Rathole, Self::RatholeNoise, Self::Relay];
+    pub(crate) const ALL: [Self; 5] = [Self::Adit, Self::Rathole, Self::RatholeNoise, Self::Bore, Self::Relay];
 }
 
 impl Measured for Forwarder {
     const OURS: Self = Self::Adit;
-    const PEERS: &'static [Self] = &[Self::Rathole, Self::RatholeNoise, Self::Relay];
+    const PEERS: &'static [Self] = &[Self::Rathole, Self::RatholeNoise, Self::Bore, Self::Relay];
 
     fn name(self) -> &'static str {
         match self {
             Self::Adit => "adit",
             Self::Rathole => "rathole",
             Self::RatholeNoise => "rathole with Noise",
+            Self::Bore => "bore",
             Self::Relay => "TCP relay",
         }
     }
@@ -50,17 +54,20 @@ pub(crate) enum Hops {
     One,
     /// With one agent between them.
     Two,
+    /// With two agents between them.
+    Three,
 }
 
 impl Hops {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::One, Self::Two];
+    /// All that are measured.
+    pub(crate) const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
 
     /// As a number.
     pub(crate) fn count(self) -> u64 {
         match self {
             Self::One => 1,
             Self::Two => 2,
+            Self::Three => 3,
         }
     }
 
@@ -69,6 +76,7 @@ impl Hops {
         match self {
             Self::One => "1 hop",
             Self::Two => "2 hops",
+            Self::Three => "3 hops",
         }
     }
 
@@ -76,7 +84,7 @@ impl Hops {
     pub(crate) fn places(self) -> &'static [Place] {
         match self {
             Self::One => &[Place::Listener, Place::Endpoint],
-            Self::Two => &[Place::Listener, Place::Transit, Place::Endpoint],
+            Self::Two | Self::Three => &[Place::Listener, Place::Transit, Place::Endpoint],
         }
     }
 }
@@ -86,7 +94,7 @@ impl Hops {
 pub(crate) enum Place {
     /// Clients connect to it.
     Listener,
-    /// It knows neither clients nor the service.
+    /// It knows neither clients nor the service; of several the first.
     Transit,
     /// It connects to the service.
     Endpoint,
@@ -127,6 +135,7 @@ impl Way {
 pub(crate) enum Running {
     Mesh(Box<Mesh>),
     Rathole(Rathole),
+    Bore(Bore),
     Relay(Relay),
 }
 
@@ -137,7 +146,8 @@ impl Running {
             Forwarder::Adit => Mesh::start(service).map(|mesh| Self::Mesh(Box::new(mesh))),
             Forwarder::Rathole => Rathole::start(Transport::Tcp, service).map(Self::Rathole),
             Forwarder::RatholeNoise => Rathole::start(Transport::Noise, service).map(Self::Rathole),
-            Forwarder::Relay => Relay::start(service).map(Self::Relay),
+            Forwarder::Bore => Bore::start(service).map(Self::Bore),
+            Forwarder::Relay => Relay::start(Copying::Tokio, service).map(Self::Relay),
         }
         .doing(format!("start {}", forwarder.name()))
     }
@@ -147,6 +157,7 @@ impl Running {
         match self {
             Self::Mesh(mesh) => mesh.way(hops),
             Self::Rathole(rathole) => Ok(rathole.way()),
+            Self::Bore(bore) => Ok(bore.way()),
             Self::Relay(relay) => Ok(relay.way()),
         }
     }

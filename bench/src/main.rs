@@ -7,16 +7,22 @@
 //! neither. "Down" goes from the service to the visitor, so that the server decrypts; "up" the other way.
 
 mod adit;
+mod bore;
+mod client;
 mod engine;
+mod engine_pair;
 mod failure;
 mod far_end;
 mod forwarding;
+mod line;
 mod measure;
 mod mesh;
-mod openssh;
 mod page;
+mod peers;
+mod plot;
 mod process;
 mod process_tree;
+mod publish;
 mod rathole;
 mod relay;
 mod report;
@@ -25,7 +31,9 @@ mod service;
 mod stats;
 mod visitor;
 
+use std::collections::HashSet;
 use std::env;
+use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,7 +45,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::{Doing, Failure};
 use crate::measure::{Group, Kind, Plan};
-use crate::report::Row;
+use crate::publish::Results;
+use crate::relay::Copying;
 
 fn main() -> ExitCode {
     match arguments().map(Order::carry_out) {
@@ -55,15 +64,17 @@ fn main() -> ExitCode {
 
 /// What was typed.
 enum Order {
-    Measure(Plan, Vec<&'static Kind>),
-    Relay(SocketAddr),
+    Measure { plan: Plan, kinds: Vec<&'static Kind>, publish: Option<PathBuf> },
+    Relay(Copying, SocketAddr),
+    Engine { bytes: u64, messages: u64 },
 }
 
 impl Order {
     fn carry_out(self) -> Result<(), Failure> {
         match self {
-            Self::Measure(plan, kinds) => run(plan, &kinds),
-            Self::Relay(service) => relay::run(service),
+            Self::Measure { plan, kinds, publish } => run(plan, &kinds, publish.as_deref()),
+            Self::Engine { bytes, messages } => engine_pair::run(bytes, messages),
+            Self::Relay(copying, service) => relay::run(copying, service),
         }
     }
 }
@@ -71,26 +82,45 @@ impl Order {
 /// What was typed; an error is what to print instead of running.
 fn arguments() -> Result<Order, String> {
     let words: Vec<String> = env::args().skip(1).collect();
-    if let [relay::WORD, service] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        return service.parse().map(Order::Relay).map_err(|error| format!("{service}: {error}"));
+    let told = |word: &str, error: &dyn fmt::Display| format!("{word}: {error}");
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [relay::WORD, copying, service] => {
+            let copying = Copying::of_word(copying).ok_or_else(|| format!("no relay is called {copying}"))?;
+            return service
+                .parse()
+                .map(|service| Order::Relay(copying, service))
+                .map_err(|error| told(service, &error));
+        }
+        [engine_pair::WORD, bytes, messages] => {
+            let number = |word: &str| word.parse::<u64>().map_err(|error| told(word, &error));
+            return Ok(Order::Engine { bytes: number(bytes)?, messages: number(messages)? });
+        }
+        _ => {}
     }
     let mut plan = Plan { quick: false };
     let mut kinds: Vec<&Kind> = Vec::new();
-    for word in &words {
+    let mut publish = None;
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
         let before = kinds.len();
         for group in Group::ALL {
-            kinds.extend(group.kinds().iter().filter(|kind| kind.name == word || group.name() == word));
+            let is_meant = |kind: &&Kind| kind.name == word || group.name() == word;
+            kinds.extend(group.kinds().iter().filter(is_meant));
         }
         match word.as_str() {
             "--quick" => plan.quick = true,
+            "--publish" => publish = Some(words.next().map(PathBuf::from).ok_or_else(|| usage("--publish FOLDER"))?),
             _ if kinds.len() > before => {}
             _ => return Err(usage(word)),
         }
     }
+    // Who names a group and one of its kinds wants it once.
+    let mut told = HashSet::new();
+    kinds.retain(|kind| told.insert(kind.name));
     if kinds.is_empty() {
         kinds = Group::ALL.into_iter().flat_map(Group::kinds).collect();
     }
-    Ok(Order::Measure(plan, kinds))
+    Ok(Order::Measure { plan, kinds, publish })
 }
 
 fn usage(word: &str) -> String {
@@ -99,23 +129,30 @@ fn usage(word: &str) -> String {
         format!("  {:20} {}: all of these\n{}", group.name(), group.tells(), kinds.collect::<String>())
     });
     let unknown = if matches!(word, "--help" | "-h") { String::new() } else { format!("unknown row: {word}\n") };
-    format!("{unknown}Usage: bench/run [ROW…] [--quick]\nRows, all of them when none is named:\n{}", rows.concat())
+    format!(
+        "{unknown}Usage: bench/run [ROW…] [--quick] [--publish FOLDER]\n  --publish writes tables, plots and all readings to a folder\nRows, all of them when none is named:\n{}",
+        rows.concat()
+    )
 }
 
-fn run(plan: Plan, kinds: &[&Kind]) -> Result<(), Failure> {
+fn run(plan: Plan, kinds: &[&'static Kind], publish: Option<&Path>) -> Result<(), Failure> {
     raise_file_limit()?;
-    let mut about = about(plan)?;
-    let mut rows: Vec<Row> = Vec::new();
+    let mut results = Results::new(about(plan)?);
     for kind in kinds {
         eprintln!("{}: {}", kind.name, kind.tells);
-        rows.extend((kind.run)(plan).doing(kind.name)?);
+        results.push(kind, (kind.run)(plan));
+        results.tell("load at the end", load());
+        if let Some(folder) = publish {
+            results.publish(folder)?;
+        }
     }
-    about.push(("load at the end", load()));
-    about.iter().for_each(|(key, value)| println!("- {key}: {value}"));
-    println!("\n{}", report::markdown(&rows));
-    let file = write_results(&report::json(&rows, &about).to_string())?;
+    println!("{}", results.markdown());
+    let file = write_results(&results.json().to_string())?;
     eprintln!("all readings: {}", file.display());
-    Ok(())
+    match results.failures().next() {
+        Some((kind, failure)) => Err(Failure::new(format!("{kind}: {failure}"))),
+        None => Ok(()),
+    }
 }
 
 /// Where and when this runs.
@@ -134,6 +171,7 @@ fn about(plan: Plan) -> Result<Vec<(&'static str, String)>, Failure> {
         ("adit", version(&adit::binary()?, "--version")?),
         ("OpenSSH", or_missing(version(Path::new("ssh"), "-V"))),
         ("rathole", or_missing(rathole::version())),
+        ("bore", or_missing(bore::version())),
         (
             "machine",
             format!("{} {}, {cores} cores", system.sysname().to_string_lossy(), system.release().to_string_lossy()),
@@ -155,7 +193,7 @@ fn raise_file_limit() -> Result<(), Failure> {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .doing("raise the limit of open files")?;
     if limit.maximum.is_some_and(|files| files < 12_288) {
-        return Err(Failure::new("5,000 connections with both ends here need 12,288 open files; see `ulimit -Hn`"));
+        return Err(Failure::new("a crowd of 10,000 tunnels needs 12,288 open files; see `ulimit -Hn`"));
     }
     Ok(())
 }

@@ -1,15 +1,21 @@
 //! What is measured, one file per kind; this file runs a measurement on all who are compared, in turn.
 
+mod agent;
 mod bulk;
 mod connections;
 mod flood;
+mod floors;
+mod growth;
 mod idle_channels;
 mod idle_memory;
 mod logins;
 mod mesh;
 mod pages;
 mod ping;
+mod recovery;
 mod stalled;
+
+use rustix::process::{Resource, getrlimit};
 
 use crate::failure::Failure;
 use crate::report::{Figure, Measured, Row};
@@ -33,23 +39,34 @@ impl Plan {
     }
 }
 
+/// Files that one process may open.
+fn open_files() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
 /// What kinds belong to, which can be asked for together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
+    /// What the kernel and the ciphers take by themselves.
+    Floors,
     /// The jump host beside sshd.
     JumpHost,
-    /// The mesh beside rathole and a plain relay.
+    /// Our client beside OpenSSH's.
+    Agent,
+    /// The mesh beside rathole, bore and a plain relay.
     Mesh,
 }
 
 impl Group {
-    /// Both, in the table's order.
-    pub(crate) const ALL: [Self; 2] = [Self::JumpHost, Self::Mesh];
+    /// All, in the table's order.
+    pub(crate) const ALL: [Self; 4] = [Self::Floors, Self::JumpHost, Self::Agent, Self::Mesh];
 
     /// What to type.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Floors => "floors",
             Self::JumpHost => "jumphost",
+            Self::Agent => "agent",
             Self::Mesh => "mesh",
         }
     }
@@ -57,15 +74,19 @@ impl Group {
     /// What it compares.
     pub(crate) fn tells(self) -> &'static str {
         match self {
+            Self::Floors => "what forwarding and ciphers cost at least",
             Self::JumpHost => "the jump host beside sshd",
-            Self::Mesh => "the mesh beside rathole and a plain TCP relay",
+            Self::Agent => "our client beside OpenSSH's, and beside autossh",
+            Self::Mesh => "the mesh beside rathole, bore and a plain TCP relay",
         }
     }
 
     /// Its kinds, in the table's order.
     pub(crate) fn kinds(self) -> &'static [Kind] {
         match self {
+            Self::Floors => &FLOORS,
             Self::JumpHost => &JUMP_HOST,
+            Self::Agent => &AGENT,
             Self::Mesh => &MESH,
         }
     }
@@ -81,7 +102,12 @@ pub(crate) struct Kind {
     pub(crate) run: fn(Plan) -> Result<Vec<Row>, Failure>,
 }
 
-const JUMP_HOST: [Kind; 11] = [
+const FLOORS: [Kind; 2] = [
+    Kind { name: "relays", tells: "bulk through one process that does nothing but relay", run: floors::relays },
+    Kind { name: "ciphers", tells: "the ciphers alone, and our engine between two buffers", run: floors::ciphers },
+];
+
+const JUMP_HOST: [Kind; 13] = [
     Kind {
         name: "bulk",
         tells: "rate, server CPU and peak memory of bulk, by cipher, flows and direction",
@@ -89,11 +115,13 @@ const JUMP_HOST: [Kind; 11] = [
     },
     Kind { name: "connections", tells: "connections per second through one tunnel", run: connections::run },
     Kind { name: "ping", tells: "64-byte ping-pong, idle and beside bulk of the same session", run: ping::run },
+    Kind { name: "slow-line", tells: "the same over a line of 20 Mbit/s and 40 ms", run: ping::over_a_slow_line },
     Kind { name: "stalled", tells: "a working visitor beside one that stops reading", run: stalled::run },
     Kind { name: "logins", tells: "logins per second and their server CPU", run: logins::run },
-    Kind { name: "sessions", tells: "memory of idle sessions with one forward", run: idle_memory::sessions },
+    Kind { name: "sessions", tells: "memory of idle sessions and tunnels", run: idle_memory::sessions },
     Kind { name: "visitors", tells: "memory of idle forwarded connections", run: idle_memory::visitors },
     Kind { name: "silent", tells: "memory of silent connections before login", run: idle_memory::silent },
+    Kind { name: "growth", tells: "login, ping and bulk beside up to 10,000 idle tunnels", run: growth::run },
     Kind { name: "idle-channels", tells: "bulk and ping beside 1,000 idle channels", run: idle_channels::run },
     Kind {
         name: "pages",
@@ -107,14 +135,22 @@ const JUMP_HOST: [Kind; 11] = [
     },
 ];
 
-const MESH: [Kind; 4] = [
+const AGENT: [Kind; 5] = [
     Kind {
-        name: "mesh-bulk",
-        tells: "rate and CPU of bulk over 1 and 2 hops, and of 8 flows at once",
-        run: mesh::bulk,
+        name: "agent-bulk",
+        tells: "rate, client CPU and peak memory of bulk through -L, -D and -R",
+        run: agent::bulk,
     },
-    Kind { name: "mesh-ping", tells: "64-byte ping-pong over 1 and 2 hops", run: mesh::ping },
-    Kind { name: "mesh-connections", tells: "connect and echo over 1 and 2 hops", run: mesh::connections },
+    Kind { name: "agent-connections", tells: "connections per second through -L, -D and -R", run: agent::connections },
+    Kind { name: "agent-ping", tells: "64-byte ping-pong through them, idle and beside bulk", run: agent::ping },
+    Kind { name: "agent-idle", tells: "memory of a client and of idle connections through it", run: agent::idle },
+    Kind { name: "recovery", tells: "how long nobody is served when a session is lost", run: recovery::run },
+];
+
+const MESH: [Kind; 4] = [
+    Kind { name: "mesh-bulk", tells: "rate and CPU of bulk over 1 to 3 hops, and of 8 flows at once", run: mesh::bulk },
+    Kind { name: "mesh-ping", tells: "64-byte ping-pong over 1 to 3 hops", run: mesh::ping },
+    Kind { name: "mesh-connections", tells: "connect and echo over 1 to 3 hops", run: mesh::connections },
     Kind { name: "mesh-idle", tells: "memory of idle connections at each process on their way", run: mesh::idle },
 ];
 

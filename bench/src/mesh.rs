@@ -1,5 +1,5 @@
-//! A mesh as people run it: three agents in a line, each a process of its own, joined over loopback. Clients connect at
-//! one end; one key leads to the service from the agent in the middle, another from the one at the far end.
+//! A mesh as people run it: four agents in a line, each a process of its own, joined over loopback. Clients connect at
+//! one end; the service has a key at each of the others.
 //!
 //! All is at its defaults; ports are those that the system gives.
 
@@ -20,8 +20,8 @@ const LOOPBACK: &str = "127.0.0.1:0";
 /// A running mesh. Dropping it ends it and removes its folder.
 pub(crate) struct Mesh {
     listener: Agent,
-    transit: Agent,
-    endpoint: Agent,
+    /// From the listener's neighbour on.
+    others: Vec<Agent>,
     _folder: TempDir,
 }
 
@@ -43,11 +43,16 @@ impl Mesh {
         };
         let publish = |hops: Hops| format!("  endpoints: [{{ key: {}, target: \"{service}\" }}]\n", key(hops));
         let listen = |hops: Hops| format!("    - {{ key: {}, address: \"{LOOPBACK}\" }}\n", key(hops));
-        let endpoint = start("endpoint", &[], publish(Hops::Two))?;
-        let transit = start("transit", &[endpoint.listens()?], publish(Hops::One))?;
+        let mut others: Vec<Agent> = Vec::new();
+        for hops in Hops::ALL.into_iter().rev() {
+            let peers = others.last().map(Agent::listens).transpose()?;
+            others.push(start(key(hops), peers.as_slice(), publish(hops))?);
+        }
+        others.reverse();
         let listeners: String = Hops::ALL.map(listen).concat();
-        let listener = start("listener", &[transit.listens()?], format!("  listeners:\n{listeners}"))?;
-        let mut mesh = Self { listener, transit, endpoint, _folder: folder };
+        let neighbour = others.first().map(Agent::listens).transpose()?;
+        let listener = start("listener", neighbour.as_slice(), format!("  listeners:\n{listeners}"))?;
+        let mut mesh = Self { listener, others, _folder: folder };
         mesh.await_ways()?;
         Ok(mesh)
     }
@@ -59,11 +64,12 @@ impl Mesh {
         let address = ours.next().and_then(|listener| listener["address"].as_str()?.parse::<SocketAddr>().ok());
         let address = address.ok_or_else(|| Failure::new("an agent does not say where its listener is"))?;
         let tree = |agent: &Agent| agent.process.tree();
-        let (transit, endpoint) = match hops {
-            Hops::One => (None, tree(&self.transit)),
-            Hops::Two => (Some(tree(&self.transit)), tree(&self.endpoint)),
+        let on_the_way = &self.others[..hops.count() as usize];
+        let (endpoint, transits) = match on_the_way {
+            [transits @ .., endpoint] => (Some(tree(endpoint)), transits),
+            [] => (None, [].as_slice()),
         };
-        Ok(Way { port: address.port(), listener: tree(&self.listener), transit, endpoint: Some(endpoint) })
+        Ok(Way { port: address.port(), listener: tree(&self.listener), transit: transits.first().map(tree), endpoint })
     }
 
     /// Waits until a connection for each key finds its target, as many hops away as it is to be; over QUIC, which is
@@ -77,10 +83,15 @@ impl Mesh {
                 return Err(Failure::new(format!("{} is {found} hops away", key(hops))));
             }
         }
-        let links = ask(&self.transit.data, &["peers"])?;
-        let links = links.as_array().map(Vec::as_slice).unwrap_or_default();
-        let quic = links.iter().filter(|link| link["carrier"] == "quic").count();
-        if quic == 2 { Ok(()) } else { Err(Failure::new(format!("the links are not two over QUIC: {links:?}"))) }
+        // Each but the last is linked to both its neighbours.
+        for agent in &self.others[..self.others.len() - 1] {
+            let links = ask(&agent.data, &["peers"])?;
+            let links = links.as_array().map(Vec::as_slice).unwrap_or_default();
+            if links.iter().filter(|link| link["carrier"] == "quic").count() != 2 {
+                return Err(Failure::new(format!("the links are not two over QUIC: {links:?}")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -112,8 +123,9 @@ impl Agent {
 /// What stands in the configuration.
 fn key(hops: Hops) -> &'static str {
     match hops {
-        Hops::One => "near",
-        Hops::Two => "far",
+        Hops::One => "one",
+        Hops::Two => "two",
+        Hops::Three => "three",
     }
 }
 

@@ -69,13 +69,24 @@ impl Drop for Process {
                 let _ = kill_process(pid, Signal::TERM);
             }
         }
-        let give_up = Instant::now() + STOP;
-        while Instant::now() < give_up && matches!(self.child.try_wait(), Ok(None)) {
-            thread::sleep(LOOK_AGAIN);
-        }
+        await_bounded(|| !matches!(self.child.try_wait(), Ok(None)));
         // No more than can be done; a program that has ended cannot be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until something is so, as long as a stopped program may take; whether it is.
+pub(crate) fn await_bounded(mut is_so: impl FnMut() -> bool) -> bool {
+    let give_up = Instant::now() + STOP;
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() > give_up {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN);
     }
 }
 

@@ -18,6 +18,8 @@ const AT_REST: u64 = 64 * 1024;
 const LOOKS: u32 = 5;
 /// Between two looks at memory.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// jemalloc gives back what was free for 10 s, in steps that look like rest.
+const GIVEN_BACK: Duration = Duration::from_secs(15);
 /// Memory that never rests is taken as it is after this.
 const REST_BOUND: Duration = Duration::from_secs(8);
 
@@ -75,6 +77,17 @@ impl ProcessTree {
             last = now;
         }
         last
+    }
+
+    /// PSS once what was in use has been given back: the least that is seen within [`GIVEN_BACK`].
+    pub(crate) fn memory_given_back(self) -> u64 {
+        let give_up = Instant::now() + GIVEN_BACK;
+        let mut least = self.memory();
+        while Instant::now() < give_up {
+            thread::sleep(LOOK_AGAIN);
+            least = least.min(self.memory());
+        }
+        least
     }
 
     /// Forgets the peaks so far.

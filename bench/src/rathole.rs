@@ -1,7 +1,6 @@
 //! rathole, a tunnel to one service behind NAT: a server that clients connect to, and a client beside the service.
 //! `bench/run` installs it.
 
-use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::failure::{Doing, Failure};
 use crate::forwarding::Way;
+use crate::peers;
 use crate::process::{Process, free_address};
 use crate::visitor::ask_once;
 
@@ -87,16 +87,8 @@ pub(crate) fn version() -> Result<String, Failure> {
     Ok(version.map_or_else(|| text.trim().to_owned(), |version| version.trim().to_owned()))
 }
 
-/// `RATHOLE_BIN`, else where `bench/run` installs it.
 fn binary() -> Result<PathBuf, Failure> {
-    if let Some(path) = env::var_os("RATHOLE_BIN") {
-        return Ok(path.into());
-    }
-    let ours = env::current_exe().doing("find this program")?;
-    let target = ours.parent().and_then(|profile| profile.parent()).unwrap_or(&ours);
-    let installed = target.join("peers/bin/rathole");
-    let missing = || Failure::new(format!("{} is missing: run bench/run, or set RATHOLE_BIN", installed.display()));
-    installed.is_file().then(|| installed.clone()).ok_or_else(missing)
+    peers::find("RATHOLE_BIN", "rathole")
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ pub(crate) enum Bound {
     AtLeast(f64),
     /// Ours divided by the first peer's is no less than this.
     RatioAtLeast(f64),
+    /// Ours divided by the first peer's is no more than this.
+    RatioAtMost(f64),
 }
 
 /// One line of the table before it is measured.
@@ -81,17 +83,24 @@ pub(crate) struct Figure {
     bound: Bound,
     /// No ratio is given.
     kept_apart: bool,
+    /// The same is measured at other sizes too: of what, and how many here.
+    along: Option<(&'static str, usize)>,
 }
 
 impl Figure {
     /// What is measured, in which unit, and what is promised of it.
     pub(crate) fn new(what: impl Into<String>, unit: Unit, bound: Bound) -> Self {
-        Self { what: what.into(), unit, bound, kept_apart: false }
+        Self { what: what.into(), unit, bound, kept_apart: false, along: None }
     }
 
     /// The same without a ratio: for figures around zero, where it says nothing.
     pub(crate) fn kept_apart(self) -> Self {
         Self { kept_apart: true, ..self }
+    }
+
+    /// The same as one of several sizes of a crowd, which a plot shows side by side.
+    pub(crate) fn along(self, crowd: &'static str, count: usize) -> Self {
+        Self { along: Some((crowd, count)), ..self }
     }
 }
 
@@ -121,6 +130,38 @@ impl Row {
     /// What the row is about.
     pub(crate) fn what(&self) -> &str {
         &self.figure.what
+    }
+
+    /// Whether more is better; `None` where it is neither.
+    fn more_is_better(&self) -> Option<bool> {
+        match self.figure.unit {
+            Unit::GigabitsPerSecond | Unit::MegabytesPerSecond | Unit::PerSecond => Some(true),
+            Unit::Factor => None,
+            _ => Some(false),
+        }
+    }
+
+    /// How many times better we are than each peer: 2 where a rate is twice theirs, or a cost half of it.
+    pub(crate) fn advantages(&self) -> Vec<(&'static str, f64)> {
+        let Some(more_is_better) = self.more_is_better() else { return Vec::new() };
+        let advantage = |peer: &Side| {
+            let ratio = self.ratio(peer).filter(|ratio| *ratio > 0.0)?;
+            Some((peer.name, if more_is_better { ratio } else { 1.0 / ratio }))
+        };
+        self.peers.iter().filter_map(advantage).collect()
+    }
+
+    /// What the crowd is called that this row stands beside, what is measured, and in which unit.
+    pub(crate) fn series(&self) -> Option<(&'static str, &str, &'static str)> {
+        let (crowd, _) = self.figure.along?;
+        let what = self.figure.what.split_once(": ").map_or(self.figure.what.as_str(), |(_, what)| what);
+        Some((crowd, what, self.figure.unit.name()))
+    }
+
+    /// The size of that crowd, and each side's median.
+    pub(crate) fn points(&self) -> Vec<(&'static str, usize, f64)> {
+        let Some((_, count)) = self.figure.along else { return Vec::new() };
+        self.sides().filter_map(|side| Some((side.name, count, median(&side.values)?))).collect()
     }
 
     /// One reading with its unit.
@@ -185,7 +226,12 @@ impl Row {
             Bound::AtMost(most) => median(&self.ours.values).map(|value| value <= most),
             Bound::AtLeast(least) => median(&self.ours.values).map(|value| value >= least),
             Bound::RatioAtLeast(least) => self.ratio(self.peers.first()?).map(|ratio| ratio >= least),
+            Bound::RatioAtMost(most) => self.ratio(self.peers.first()?).map(|ratio| ratio <= most),
         }
+    }
+
+    fn first_peer(&self) -> &'static str {
+        self.peers.first().map_or("—", |peer| peer.name)
     }
 
     fn promise(&self) -> String {
@@ -193,9 +239,8 @@ impl Row {
             Bound::Free => "—".to_owned(),
             Bound::AtMost(most) => format!("≤ {}", number(most)),
             Bound::AtLeast(least) => format!("≥ {}", number(least)),
-            Bound::RatioAtLeast(least) => {
-                format!("≥ {} × {}", number(least), self.peers.first().map_or("—", |peer| peer.name))
-            }
+            Bound::RatioAtLeast(least) => format!("≥ {} × {}", number(least), self.first_peer()),
+            Bound::RatioAtMost(most) => format!("≤ {} × {}", number(most), self.first_peer()),
         }
     }
 
@@ -225,7 +270,8 @@ impl Row {
         format!("{line} {} | {holds} |", self.promise())
     }
 
-    fn json(&self) -> Value {
+    /// Each reading by itself.
+    pub(crate) fn json(&self) -> Value {
         let peers = self.peers.iter().map(|peer| {
             json!({
                 "name": peer.name,
@@ -287,12 +333,6 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
         }
     }
     text
-}
-
-/// The same as data, each reading by itself.
-pub(crate) fn json(rows: &[Row], about: &[(&str, String)]) -> Value {
-    let about: serde_json::Map<_, _> = about.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
-    json!({ "about": about, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
 }
 
 /// Three digits that matter, no more than that can be read off a shared machine.

@@ -8,15 +8,18 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use adit_ssh::crypto::{Cipher, HostKey, KexAlgorithm};
 use adit_ssh::{Algorithms, ClientConfig, Limits};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::adit;
 use crate::failure::{Doing, Failure};
-use crate::process::{Process, free_address};
+use crate::process::{Process, await_bounded, free_address};
 use crate::process_tree::ProcessTree;
 use crate::report::Measured;
 
@@ -120,14 +123,41 @@ impl Server {
                 break;
             }
         }
-        // Its privilege separation wants this folder, which some systems make only at boot.
-        let _ = fs::create_dir_all("/run/sshd");
-        let mut process = Process::start(Command::new(SSHD).args(["-D", "-e", "-f"]).arg(&config), file("log"))?;
-        process.await_start(|_| TcpStream::connect(ssh).ok())?;
+        let process = run_sshd(&folder, ssh)?;
         let user = Command::new("id").arg("-un").output().doing("ask for this user's name")?;
         let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
         let host_key = read_key(&file("host_key"))?;
         Ok(Self { process, ssh, user, host_key, folder })
+    }
+
+    /// Ends each session of sshd without a word, and no more than the sessions. Returns when they have ended.
+    pub(crate) fn kill_sessions(&self) -> Result<(), Failure> {
+        let sessions = self.signal_sessions(Signal::KILL);
+        let gone = |tree: &ProcessTree| sessions.iter().all(|session| !tree.pids().contains(session));
+        await_bounded(|| gone(&self.processes())).then_some(()).ok_or_else(|| Failure::new("a killed session lives on"))
+    }
+
+    /// Lets each session of sshd stand still, as a machine does whose network has gone. New ones are served.
+    pub(crate) fn freeze_sessions(&self) {
+        self.signal_sessions(Signal::STOP);
+    }
+
+    fn signal_sessions(&self, signal: Signal) -> Vec<u32> {
+        let sessions = self.processes().pids().split_off(1);
+        for pid in sessions.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, signal);
+        }
+        sessions
+    }
+
+    /// sshd and all its sessions are away for so long, and then it is there again with the same address and keys.
+    pub(crate) fn away_for(self, time: Duration) -> Result<Self, Failure> {
+        self.kill_sessions()?;
+        let Self { process, ssh, user, host_key, folder } = self;
+        drop(process);
+        thread::sleep(time);
+        Ok(Self { process: run_sshd(&folder, ssh)?, ssh, user, host_key, folder })
     }
 
     /// Where it listens.
@@ -185,6 +215,17 @@ impl Server {
             limits: Limits::default(),
         }))
     }
+}
+
+/// Runs what [`Server::start_sshd`] has configured in `folder`.
+fn run_sshd(folder: &TempDir, ssh: SocketAddr) -> Result<Process, Failure> {
+    // Its privilege separation wants this folder, which some systems make only at boot.
+    let _ = fs::create_dir_all("/run/sshd");
+    let file = |name: &str| folder.path().join(name);
+    let mut process =
+        Process::start(Command::new(SSHD).args(["-D", "-e", "-f"]).arg(file("sshd_config")), file("log"))?;
+    process.await_start(|_| TcpStream::connect(ssh).ok())?;
+    Ok(process)
 }
 
 /// One of the addresses in what adit writes when it has bound them.

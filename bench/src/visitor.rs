@@ -1,7 +1,7 @@
 //! Visitors: those who connect to a forwarded port.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -36,28 +36,65 @@ impl Direction {
     }
 }
 
-/// Connects to a forwarded port and asks for something.
-pub(crate) fn visit(port: u16, request: Request) -> Result<TcpStream, Failure> {
-    let connect = || {
+/// Where a visitor enters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Door {
+    /// A port on loopback that leads to the service.
+    Port(u16),
+    /// A SOCKS5 proxy on loopback that is asked for the service.
+    Socks { proxy: u16, service: SocketAddr },
+}
+
+impl From<u16> for Door {
+    fn from(port: u16) -> Self {
+        Self::Port(port)
+    }
+}
+
+impl Door {
+    /// A connection to the service, which waits no longer than `patience` for anything.
+    fn enter(self, patience: Duration) -> io::Result<TcpStream> {
+        let (Self::Port(port) | Self::Socks { proxy: port, .. }) = self;
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(&request.encode())?;
-        Ok::<_, std::io::Error>(stream)
-    };
-    connect().doing(format!("visit the forwarded port {port}"))
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        if let Self::Socks { service, .. } = self {
+            ask_proxy(&mut stream, service)?;
+        }
+        Ok(stream)
+    }
+}
+
+/// RFC 1928 §3 to §6, without authentication, as a client does it that waits for each answer.
+fn ask_proxy(stream: &mut TcpStream, service: SocketAddr) -> io::Result<()> {
+    let SocketAddr::V4(service) = service else { return Err(io::Error::other("services have IPv4 addresses here")) };
+    stream.write_all(&[5, 1, 0])?;
+    stream.read_exact(&mut [0; 2])?;
+    let [a, b, c, d] = service.ip().octets();
+    let [high, low] = service.port().to_be_bytes();
+    stream.write_all(&[5, 1, 0, 1, a, b, c, d, high, low])?;
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer)?;
+    if answer[1] == 0 { Ok(()) } else { Err(io::Error::other(format!("the proxy refused: {}", answer[1]))) }
+}
+
+/// Goes in and asks for something.
+pub(crate) fn visit(door: impl Into<Door>, request: Request) -> Result<TcpStream, Failure> {
+    let door = door.into();
+    let asked = door.enter(PATIENCE).and_then(|mut stream| stream.write_all(&request.encode()).map(|()| stream));
+    asked.doing(format!("visit {door:?}"))
 }
 
 /// Carries `bytes` in one direction, over `flows` connections at once. Returns how long it took, connecting included.
-pub(crate) fn carry(port: u16, direction: Direction, bytes: u64, flows: u64) -> Result<Duration, Failure> {
-    let began = Instant::now();
+pub(crate) fn carry(door: impl Into<Door>, direction: Direction, bytes: u64, flows: u64) -> Result<Duration, Failure> {
+    let (door, began) = (door.into(), Instant::now());
     thread::scope(|scope| {
         let carriers: Vec<_> = (0..flows)
             .map(|_| {
                 scope.spawn(move || match direction {
-                    Direction::Down => download(port, bytes / flows),
-                    Direction::Up => upload(port, bytes / flows),
+                    Direction::Down => download(door, bytes / flows),
+                    Direction::Up => upload(door, bytes / flows),
                 })
             })
             .collect();
@@ -68,8 +105,8 @@ pub(crate) fn carry(port: u16, direction: Direction, bytes: u64, flows: u64) -> 
     Ok(began.elapsed())
 }
 
-fn download(port: u16, bytes: u64) -> Result<(), Failure> {
-    let mut stream = visit(port, Request::Download(bytes))?;
+fn download(door: Door, bytes: u64) -> Result<(), Failure> {
+    let mut stream = visit(door, Request::Download(bytes))?;
     let mut chunk = vec![0; CHUNK];
     let mut came = 0;
     loop {
@@ -81,8 +118,8 @@ fn download(port: u16, bytes: u64) -> Result<(), Failure> {
     }
 }
 
-fn upload(port: u16, bytes: u64) -> Result<(), Failure> {
-    let mut stream = visit(port, Request::Upload)?;
+fn upload(door: Door, bytes: u64) -> Result<(), Failure> {
+    let mut stream = visit(door, Request::Upload)?;
     let chunk = vec![0; CHUNK];
     let mut left = bytes;
     while left > 0 {
@@ -100,12 +137,42 @@ fn upload(port: u16, bytes: u64) -> Result<(), Failure> {
 }
 
 /// Asks and is answered on a connection of its own, to its end.
-pub(crate) fn ask_once(port: u16) -> Result<(), Failure> {
-    let mut stream = visit(port, Request::Reply)?;
+pub(crate) fn ask_once(door: impl Into<Door>) -> Result<(), Failure> {
+    let mut stream = visit(door, Request::Reply)?;
     stream.write_all(&[0; MESSAGE]).doing("ask")?;
     let mut answer = Vec::with_capacity(MESSAGE);
     stream.read_to_end(&mut answer).doing("hear the answer")?;
     if answer.len() == MESSAGE { Ok(()) } else { Err(Failure::new(format!("the answer had {} bytes", answer.len()))) }
+}
+
+/// Whether somebody who comes now is answered within `patience`.
+pub(crate) fn is_served(door: Door, patience: Duration) -> bool {
+    let ask = || {
+        let mut stream = door.enter(patience)?;
+        stream.write_all(&Request::Reply.encode())?;
+        stream.write_all(&[0; MESSAGE])?;
+        stream.read_exact(&mut [0; MESSAGE])
+    };
+    ask().is_ok()
+}
+
+/// Short connections, `at_a_time` of them, until the time is over. Returns how many there were, and the time they took.
+pub(crate) fn ask_for(door: Door, at_a_time: usize, time: Duration) -> Result<(f64, Duration), Failure> {
+    let (count, began) = (AtomicU64::new(0), Instant::now());
+    thread::scope(|scope| {
+        let visitor = || {
+            while began.elapsed() < time {
+                ask_once(door)?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        let visitors: Vec<_> = (0..at_a_time).map(|_| scope.spawn(visitor)).collect();
+        visitors
+            .into_iter()
+            .try_for_each(|visitor| visitor.join().unwrap_or_else(|_| Err(Failure::new("a visitor panicked"))))
+    })?;
+    Ok((count.into_inner() as f64, began.elapsed()))
 }
 
 /// Sends small messages to and fro on one connection.
@@ -115,8 +182,8 @@ pub(crate) struct Pinger {
 
 impl Pinger {
     /// Connects, and waits for a first answer, so that the way is open end to end.
-    pub(crate) fn start(port: u16) -> Result<Self, Failure> {
-        let mut pinger = Self { stream: visit(port, Request::Echo)? };
+    pub(crate) fn start(door: impl Into<Door>) -> Result<Self, Failure> {
+        let mut pinger = Self { stream: visit(door, Request::Echo)? };
         pinger.ping()?;
         Ok(pinger)
     }
@@ -156,12 +223,12 @@ struct Progress {
 
 impl Bulk {
     /// Starts it, and waits until the first bytes have gone through.
-    pub(crate) fn start(port: u16, direction: Direction) -> Result<Self, Failure> {
+    pub(crate) fn start(door: impl Into<Door>, direction: Direction) -> Result<Self, Failure> {
         let request = match direction {
             Direction::Down => Request::Download(u64::MAX),
             Direction::Up => Request::Upload,
         };
-        let mut stream = visit(port, request)?;
+        let mut stream = visit(door, request)?;
         let mut chunk = vec![0; CHUNK];
         let mut step = move |stream: &mut TcpStream| match direction {
             Direction::Down => stream.read(&mut chunk),

@@ -1,8 +1,9 @@
-//! Bulk through one session of OpenSSH's client: rate, and what each GiB costs the server.
+//! Bulk through one session: rate, what each GiB costs the server and the client, and what memory the server takes for it at most.
+//! With OpenSSH's client and each cipher, and with ours and the cipher that it prefers.
 
 use super::{Plan, alternate};
+use crate::client::{CipherName, Client, Forward, Tunnel};
 use crate::failure::Failure;
-use crate::openssh::{CipherName, OpenSsh};
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::service::Service;
@@ -12,58 +13,86 @@ const GIB: f64 = (1u64 << 30) as f64;
 const MIB: f64 = (1u64 << 20) as f64;
 /// Carried before the clock starts: the windows are open then and the code is in memory.
 const WARM_UP: u64 = 64 << 20;
+/// Connections through the session, one pass after the other.
+const FLOWS: [u64; 2] = [1, 8];
+/// Figures of each pass, the rate first.
+const FIGURES: usize = 4;
 
-/// Bulk of each cipher, direction and number of flows.
+/// What the bytes go through at the far end of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    /// OpenSSH's client, with this cipher.
+    OpenSsh(CipherName),
+    /// Ours.
+    Adit,
+}
+
+impl Through {
+    fn name(self) -> String {
+        match self {
+            Self::OpenSsh(cipher) => cipher.name().to_owned(),
+            Self::Adit => "our client".to_owned(),
+        }
+    }
+
+    /// Seconds of the server's processor time for each GiB, of one flow or of several.
+    fn promised(self, direction: Direction) -> Bound {
+        match (self, direction) {
+            (Self::OpenSsh(CipherName::Aes128Gcm), Direction::Down) => Bound::AtMost(0.38),
+            (Self::OpenSsh(CipherName::Aes128Gcm), Direction::Up) => Bound::AtMost(0.45),
+            (Self::OpenSsh(CipherName::Chacha20), _) => Bound::AtMost(1.1),
+            _ => Bound::RatioAtMost(1.0),
+        }
+    }
+}
+
+/// Bulk of each cipher and client, in both directions.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
     let mut rows = Vec::new();
-    for direction in Direction::ALL {
-        let both = measure(plan, &service, CipherName::Aes128Gcm, &[1, 8], direction);
-        let what = format!("bulk {} aes128-gcm, rate of 8 flows against 1", direction.name());
-        // DESIGN: eight flows within 10 % of one.
-        let against = both[FIGURES].divided_by(&both[0], Figure::new(what, Unit::Factor, Bound::AtLeast(0.9)));
-        rows.extend(both.into_iter().chain([against]));
-    }
-    for direction in Direction::ALL {
-        rows.extend(measure(plan, &service, CipherName::Chacha20, &[1], direction));
+    for through in CipherName::ALL.map(Through::OpenSsh).into_iter().chain([Through::Adit]) {
+        for direction in Direction::ALL {
+            rows.extend(measure(plan, &service, through, direction));
+        }
     }
     Ok(rows)
 }
 
-/// Figures per number of flows, the rate first.
-const FIGURES: usize = 3;
-
-/// Each number of flows through the same session, one after the other.
-fn measure(plan: Plan, service: &Service, cipher: CipherName, flows: &[u64], direction: Direction) -> Vec<Row> {
-    let cpu = match (cipher, direction) {
-        (CipherName::Aes128Gcm, Direction::Down) => 0.38,
-        (CipherName::Aes128Gcm, Direction::Up) => 0.45,
-        (CipherName::Chacha20, _) => 1.1,
-    };
-    let figures = flows.iter().flat_map(|flows| -> [Figure; FIGURES] {
-        let many = if *flows == 1 { "1 flow".to_owned() } else { format!("{flows} flows") };
-        let what = format!("bulk {} {}, {many}", direction.name(), cipher.name());
+/// Each number of flows through the same session, and what several do against one.
+fn measure(plan: Plan, service: &Service, through: Through, direction: Direction) -> Vec<Row> {
+    let bulk = format!("bulk {} {}", direction.name(), through.name());
+    let figures = FLOWS.map(|flows| -> [Figure; FIGURES] {
+        let what = if flows == 1 { format!("{bulk}, 1 flow") } else { format!("{bulk}, {flows} flows") };
         [
             Figure::new(format!("{what}: rate"), Unit::MegabytesPerSecond, Bound::RatioAtLeast(1.1)),
-            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, Bound::AtMost(cpu)),
-            Figure::new(format!("{what}: peak RSS"), Unit::Mib, Bound::Free),
+            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, through.promised(direction)),
+            Figure::new(format!("{what}: client CPU"), Unit::SecondsPerGib, Bound::Free),
+            Figure::new(format!("{what}: server peak RSS"), Unit::Mib, Bound::Free),
         ]
     });
-    let bytes = plan.choose(1u64 << 30, 4 << 30);
-    alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
+    let bytes = plan.choose(512u64 << 20, 2 << 30);
+    let mut rows = alternate(&Subject::PAIR, plan.pairs(), figures.concat(), |subject| {
         let server = Server::start(subject)?;
-        let tunnel = OpenSsh::forward(&server, cipher, service.address())?;
-        let processes = server.processes();
+        let tunnel = match through {
+            Through::OpenSsh(cipher) => Tunnel::of_ssh_with(cipher, &server, service.address())?,
+            Through::Adit => Tunnel::of(Client::Adit, Forward::Remote, &server, service.address())?,
+        };
+        let (served, client) = (server.processes(), tunnel.processes());
         let mut readings = Vec::new();
-        for flows in flows {
-            carry(tunnel.port(), direction, WARM_UP, *flows)?;
-            processes.reset_peak()?;
-            let before = processes.cpu();
-            let took = carry(tunnel.port(), direction, bytes, *flows)?;
-            let cpu = processes.cpu().saturating_sub(before);
+        for flows in FLOWS {
+            carry(tunnel.door(), direction, WARM_UP, flows)?;
+            served.reset_peak()?;
+            let before = [served, client].map(|processes| processes.cpu());
+            let took = carry(tunnel.door(), direction, bytes, flows)?;
+            let [server_cpu, client_cpu] = [(served, before[0]), (client, before[1])]
+                .map(|(processes, before)| processes.cpu().saturating_sub(before).as_secs_f64() / (bytes as f64 / GIB));
             let rate = bytes as f64 / 1e6 / took.as_secs_f64();
-            readings.extend([rate, cpu.as_secs_f64() / (bytes as f64 / GIB), processes.peak_memory() as f64 / MIB]);
+            readings.extend([rate, server_cpu, client_cpu, served.peak_memory() as f64 / MIB]);
         }
         Ok(readings)
-    })
+    });
+    let figure = Figure::new(format!("{bulk}, rate of 8 flows against 1"), Unit::Factor, Bound::AtLeast(0.9));
+    let against = rows[FIGURES].divided_by(&rows[0], figure);
+    rows.push(against);
+    rows
 }

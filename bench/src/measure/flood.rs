@@ -10,9 +10,9 @@ use adit_ssh::crypto::KexAlgorithm;
 
 use super::idle_memory::connect_silently;
 use super::{Plan, alternate};
+use crate::client::Tunnel;
 use crate::engine::Session;
 use crate::failure::{Doing, Failure};
-use crate::openssh::{CipherName, OpenSsh};
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::service::Service;
@@ -50,7 +50,7 @@ pub(crate) fn run(_plan: Plan) -> Result<Vec<Row>, Failure> {
         let all_in = Instant::now();
         let grown = server.processes().memory().saturating_sub(before);
         let ssh = Instant::now();
-        let tunnel = OpenSsh::forward(&server, CipherName::Aes128Gcm, service.address())?;
+        let tunnel = Tunnel::of_ssh(&server, service.address())?;
         let ssh = ssh.elapsed();
         drop(tunnel);
         let slowest = log_in_until(&server, &config, came + GRACE - Duration::from_secs(1))?;

@@ -9,13 +9,12 @@ use adit_ssh::crypto::KexAlgorithm;
 use super::{Plan, alternate};
 use crate::engine::Session;
 use crate::failure::Failure;
+use crate::process::await_bounded;
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 
 /// How many log in at once.
 const AT_ONCE: usize = 8;
-/// How long a server may take to be done with those who left.
-const LEAVE: Duration = Duration::from_secs(5);
 
 /// With the key exchange that both servers have, and with the one that only new ones have.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
@@ -67,10 +66,7 @@ fn measure(plan: Plan, subjects: &[Subject], kex: KexAlgorithm, name: &str, (rat
     })
 }
 
-/// Waits until the server has no process left but its first.
+/// Waits until the server has no process left but its first, for a while.
 fn await_leave(server: &Server) {
-    let give_up = Instant::now() + LEAVE;
-    while server.processes().pids().len() > 1 && Instant::now() < give_up {
-        thread::sleep(Duration::from_millis(20));
-    }
+    await_bounded(|| server.processes().pids().len() == 1);
 }

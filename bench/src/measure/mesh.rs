@@ -1,4 +1,4 @@
-//! The mesh over one hop and over two, beside rathole and beside a plain relay. Both have one way alone, and are
+//! The mesh over one, two and three hops, beside rathole, bore and a plain relay. These have one way alone, and are
 //! measured on it once for each number of hops, so that every reading of ours has theirs of the same turn.
 
 use std::time::{Duration, Instant};
@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use super::{Plan, alternate};
 use crate::failure::Failure;
 use crate::forwarding::{Forwarder, Hops, Place, Running, Way};
+use crate::process_tree::ProcessTree;
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::service::Service;
 use crate::stats::Latencies;
 use crate::visitor::{Direction, Pinger, ask_once, carry};
 
 const GIB: f64 = (1u64 << 30) as f64;
+const MIB: f64 = (1u64 << 20) as f64;
 const KIB: f64 = 1024.0;
 /// Carried before the clock starts: the windows are open then and the largest datagram is found.
 const WARM_UP: u64 = 64 << 20;
@@ -25,17 +27,26 @@ pub(crate) fn bulk(plan: Plan) -> Result<Vec<Row>, Failure> {
 }
 
 fn bulk_in(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
-    let passes =
-        [(Hops::One, 1, Bound::AtLeast(1.5)), (Hops::Two, 1, Bound::AtLeast(0.9)), (Hops::One, FLOWS, Bound::Free)];
+    let passes = [
+        (Hops::One, 1, Bound::AtLeast(1.5)),
+        (Hops::Two, 1, Bound::AtLeast(0.9)),
+        (Hops::Three, 1, Bound::Free),
+        (Hops::One, FLOWS, Bound::Free),
+    ];
     let figures = passes.map(|(hops, flows, rate)| {
         let many = if flows == 1 { "1 flow".to_owned() } else { format!("{flows} flows") };
         let what = format!("mesh bulk {}, {}, {many}", direction.name(), hops.name());
-        let cpu =
-            |place: &Place| Figure::new(format!("{what}: {} CPU", place.name()), Unit::SecondsPerGib, Bound::Free);
         let rate = Figure::new(format!("{what}: rate"), Unit::GigabitsPerSecond, rate);
-        [rate].into_iter().chain(hops.places().iter().map(cpu)).collect::<Vec<_>>()
+        let costs = hops.places().iter().flat_map(|place| {
+            let what = format!("{what}: {}", place.name());
+            [
+                Figure::new(format!("{what} CPU"), Unit::SecondsPerGib, Bound::Free),
+                Figure::new(format!("{what} peak RSS"), Unit::Mib, Bound::Free),
+            ]
+        });
+        [rate].into_iter().chain(costs).collect::<Vec<_>>()
     });
-    let many_at = figures[0].len() + figures[1].len();
+    let many_at = figures[..passes.len() - 1].iter().map(Vec::len).sum::<usize>();
     let bytes = plan.choose(256u64 << 20, 1 << 30);
     let mut rows = alternate(&Forwarder::ALL, plan.pairs(), figures.concat(), |forwarder| {
         let running = Running::start(forwarder, service.address())?;
@@ -43,11 +54,16 @@ fn bulk_in(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
         for (hops, flows, _) in passes {
             let way = running.way(hops)?;
             carry(way.port, direction, WARM_UP, flows)?;
-            let before = cpu(way, hops);
+            let processes: Vec<_> = hops.places().iter().map(|place| way.process(*place)).collect();
+            processes.iter().flatten().try_for_each(|process| process.reset_peak())?;
+            let before: Vec<_> = processes.iter().map(|process| process.map(ProcessTree::cpu)).collect();
             let took = carry(way.port, direction, bytes, flows)?.as_secs_f64();
-            let spent = cpu(way, hops).into_iter().zip(before).map(|(after, before)| Some(after? - before?));
             readings.push(Some(bytes as f64 * 8.0 / 1e9 / took));
-            readings.extend(spent.map(|spent| spent.map(|seconds| seconds / (bytes as f64 / GIB))));
+            for (process, before) in processes.into_iter().zip(before) {
+                let spent = process.zip(before).map(|(process, before)| process.cpu().saturating_sub(before));
+                readings.push(spent.map(|spent| spent.as_secs_f64() / (bytes as f64 / GIB)));
+                readings.push(process.map(|process| process.peak_memory() as f64 / MIB));
+            }
         }
         Ok(readings)
     });
@@ -55,11 +71,6 @@ fn bulk_in(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
     let against = rows[many_at].divided_by(&rows[0], Figure::new(what, Unit::Factor, Bound::AtLeast(0.85)));
     rows.push(against);
     rows
-}
-
-/// Seconds that the process at each place has spent.
-fn cpu(way: Way, hops: Hops) -> Vec<Option<f64>> {
-    hops.places().iter().map(|place| way.process(*place).map(|process| process.cpu().as_secs_f64())).collect()
 }
 
 /// Small messages to and fro, with nothing else on the way.
@@ -73,8 +84,8 @@ pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
 /// Connections one after the other: connect, ask 64 bytes, be answered 64 bytes, and be closed by the service.
 pub(crate) fn connections(plan: Plan) -> Result<Vec<Row>, Failure> {
     let bounds = |hops: Hops| match hops {
-        Hops::One => (Bound::Free, Bound::Free),
         Hops::Two => (Bound::AtMost(2_000.0), Bound::AtMost(6_000.0)),
+        Hops::One | Hops::Three => (Bound::Free, Bound::Free),
     };
     let time = plan.choose(Duration::from_secs(1), Duration::from_secs(4));
     latencies(plan, "mesh connect and echo", bounds, |way| {

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{Plan, alternate};
+use crate::client::Tunnel;
 use crate::failure::Failure;
-use crate::openssh::{CipherName, OpenSsh};
+use crate::line::{self, Line};
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::service::Service;
@@ -27,8 +28,8 @@ fn idle(plan: Plan, service: &Service) -> Vec<Row> {
     ];
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
-        let tunnel = OpenSsh::forward(&server, CipherName::Aes128Gcm, service.address())?;
-        let latencies = Pinger::start(tunnel.port())?.ping_for(time(plan))?;
+        let tunnel = Tunnel::of_ssh(&server, service.address())?;
+        let latencies = Pinger::start(tunnel.door())?.ping_for(time(plan))?;
         Ok([latencies.quantile(0.5), latencies.quantile(0.99)])
     })
 }
@@ -43,9 +44,9 @@ fn beside_bulk(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> 
     ];
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
-        let tunnel = OpenSsh::forward(&server, CipherName::Aes128Gcm, service.address())?;
-        let mut pinger = Pinger::start(tunnel.port())?;
-        let bulk = Bulk::start(tunnel.port(), direction)?;
+        let tunnel = Tunnel::of_ssh(&server, service.address())?;
+        let mut pinger = Pinger::start(tunnel.door())?;
+        let bulk = Bulk::start(tunnel.door(), direction)?;
         let (before, began) = (bulk.bytes(), Instant::now());
         let latencies = pinger.ping_for(time(plan))?;
         let rate = (bulk.bytes() - before) as f64 / 1e6 / began.elapsed().as_secs_f64();
@@ -54,6 +55,38 @@ fn beside_bulk(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> 
         }
         Ok([latencies.quantile(0.5), latencies.quantile(0.99), rate])
     })
+}
+
+/// A home's upload, with a router that holds half a second of it.
+const LINE: line::Kind = line::Kind { rate: 2_500_000, delay: Duration::from_millis(20), queue: 1_250_000 };
+
+/// A service behind a line of 20 Mbit/s each way and 40 ms there and back: what a person who types feels while something is sent to it.
+pub(crate) fn over_a_slow_line(plan: Plan) -> Result<Vec<Row>, Failure> {
+    let service = Service::start()?;
+    let what = |figure: &str| format!("ping beside bulk up, line of 20 Mbit/s and 40 ms: {figure}");
+    let figures = [
+        Figure::new(what("p50"), Unit::Milliseconds, Bound::RatioAtMost(0.5)),
+        Figure::new(what("p99"), Unit::Milliseconds, Bound::RatioAtMost(0.5)),
+        Figure::new(what("rate of the bulk"), Unit::MegabytesPerSecond, Bound::RatioAtLeast(0.95)),
+    ];
+    Ok(alternate(&Subject::PAIR, plan.choose(1, 3), figures, |subject| {
+        let server = Server::start(subject)?;
+        let line = Line::start(LINE, server.ssh())?;
+        let tunnel = Tunnel::of_ssh_over(&line, &server, service.address())?;
+        let mut pinger = Pinger::start(tunnel.door())?;
+        let bulk = Bulk::start(tunnel.door(), Direction::Up)?;
+        // What came first stood in empty buffers.
+        let (latencies, before, began) = {
+            pinger.ping_for(plan.choose(Duration::from_secs(5), Duration::from_secs(15)))?;
+            let (before, began) = (bulk.bytes(), Instant::now());
+            (pinger.ping_for(plan.choose(Duration::from_secs(10), Duration::from_secs(30)))?, before, began)
+        };
+        let rate = (bulk.bytes() - before) as f64 / 1e6 / began.elapsed().as_secs_f64();
+        if !bulk.flows() {
+            return Err(Failure::new("the bulk beside the pings ended"));
+        }
+        Ok([latencies.quantile(0.5) / 1e3, latencies.quantile(0.99) / 1e3, rate])
+    }))
 }
 
 /// Some ten thousand pings.

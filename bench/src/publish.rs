@@ -1,0 +1,112 @@
+//! The results as files: all readings as JSON, tables as Markdown, and plots. A folder that has been published to is written anew
+//! after each kind of measurement, so that what was measured before a failure is kept.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::failure::{Doing, Failure};
+use crate::measure::{Group, Kind};
+use crate::plot;
+use crate::report::{self, Row};
+
+/// What was measured: each kind with its rows, or why it has none.
+#[derive(Default)]
+pub(crate) struct Results {
+    kinds: Vec<(&'static Kind, Result<Vec<Row>, Failure>)>,
+    /// Where, when and with what.
+    about: Vec<(&'static str, String)>,
+}
+
+impl Results {
+    /// Nothing yet.
+    pub(crate) fn new(about: Vec<(&'static str, String)>) -> Self {
+        Self { kinds: Vec::new(), about }
+    }
+
+    /// Adds a kind.
+    pub(crate) fn push(&mut self, kind: &'static Kind, rows: Result<Vec<Row>, Failure>) {
+        self.kinds.push((kind, rows));
+    }
+
+    /// Adds something that is known at the end.
+    pub(crate) fn tell(&mut self, what: &'static str, told: String) {
+        self.about.retain(|(about, _)| *about != what);
+        self.about.push((what, told));
+    }
+
+    /// Kinds that could not be measured at all.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (&'static str, &Failure)> {
+        self.kinds.iter().filter_map(|(kind, rows)| Some((kind.name, rows.as_ref().err()?)))
+    }
+
+    fn rows_of(&self, group: Group) -> impl Iterator<Item = &Row> {
+        let ours = move |kind: &Kind| group.kinds().iter().any(|one| one.name == kind.name);
+        self.kinds.iter().filter(move |(kind, _)| ours(kind)).filter_map(|(_, rows)| rows.as_ref().ok()).flatten()
+    }
+
+    /// Each reading by itself.
+    pub(crate) fn json(&self) -> Value {
+        let about: serde_json::Map<_, _> =
+            self.about.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        let kinds = self.kinds.iter().map(|(kind, rows)| match rows {
+            Ok(rows) => json!({ "kind": kind.name, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() }),
+            Err(failure) => json!({ "kind": kind.name, "failure": failure.to_string() }),
+        });
+        json!({ "about": about, "kinds": kinds.collect::<Vec<_>>() })
+    }
+
+    /// A table for each kind, below what all have in common.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text: String = self.about.iter().map(|(key, value)| format!("- {key}: {value}\n")).collect();
+        for group in Group::ALL {
+            let kinds = self.kinds.iter().filter(|(kind, _)| group.kinds().iter().any(|one| one.name == kind.name));
+            let mut kinds = kinds.peekable();
+            if kinds.peek().is_none() {
+                continue;
+            }
+            text.push_str(&format!("\n## {}\n", capitalised(group.tells())));
+            for (kind, rows) in kinds {
+                text.push_str(&format!("\n### {}\n\n`bench/run {}`\n\n", capitalised(kind.tells), kind.name));
+                match rows {
+                    Ok(rows) => text.push_str(&report::markdown(rows)),
+                    Err(failure) => text.push_str(&format!("failed: {failure}\n")),
+                }
+            }
+        }
+        text
+    }
+
+    /// Writes the folder.
+    pub(crate) fn publish(&self, folder: &Path) -> Result<(), Failure> {
+        fs::create_dir_all(folder).doing(format!("make {}", folder.display()))?;
+        let write = |name: &str, text: String| {
+            let file = folder.join(name);
+            fs::write(&file, text).doing(format!("write {}", file.display()))
+        };
+        let mut pictures = String::new();
+        for group in Group::ALL {
+            let rows: Vec<&Row> = self.rows_of(group).collect();
+            let mut draw = |name: String, title: String, drawn: Option<String>| match drawn {
+                Some(drawn) => {
+                    pictures.push_str(&format!("\n![{title}]({name})\n"));
+                    write(&name, drawn)
+                }
+                None => Ok(()),
+            };
+            let title = format!("How many times better: {}", group.tells());
+            draw(format!("{}.svg", group.name()), title.clone(), plot::advantages(&title, &rows))?;
+            for series in plot::all_series(&rows) {
+                draw(format!("{}.svg", series.file_name()), series.title(), Some(series.draw()))?;
+            }
+        }
+        write("results.json", format!("{:#}\n", self.json()))?;
+        write("README.md", format!("{}{}\n{}", include_str!("../published.md"), pictures, self.markdown()))
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
