@@ -17,6 +17,7 @@ mod agent_promises;
 mod agent_secrets;
 mod attacks;
 mod bad_input;
+mod costs;
 mod data;
 mod documents;
 mod floods;

@@ -229,7 +229,8 @@ impl JumpHost {
         self.addresses = addresses;
     }
 
-    fn pid(&self) -> u32 {
+    /// The program's process.
+    pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("the jump host runs").pid()
     }
 }
@@ -344,9 +345,14 @@ pub(crate) fn adit_binary() -> PathBuf {
     if let Some(path) = env::var_os("ADIT_BIN") {
         return PathBuf::from(path);
     }
+    beside_the_tests("adit")
+}
+
+/// A program of this workspace as it was built with these tests.
+pub fn beside_the_tests(program: &str) -> PathBuf {
     let ours = env::current_exe().unwrap();
-    let built = ours.parent().and_then(Path::parent).unwrap().join("adit");
-    assert!(built.is_file(), "{} is missing: `cargo build -p adit` first, or set ADIT_BIN", built.display());
+    let built = ours.parent().and_then(Path::parent).unwrap().join(program);
+    assert!(built.is_file(), "{} is missing: `cargo build -p {program}` first", built.display());
     built
 }
 

@@ -32,7 +32,7 @@ pub use agent::Agent;
 pub use debian::Trixie;
 pub use desktop::Desktop;
 pub use http::{HttpAnswer, http_get};
-pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit, adit_as, adit_inside};
+pub use jump_host::{Addresses, JumpHost, JumpHostBuilder, adit, adit_as, adit_inside, beside_the_tests};
 pub use machine::{Bastion, Machine, quoted};
 pub use member::{KeyType, Member, generate_key};
 pub use mesh::{Mesh, MeshAgent};
