@@ -122,6 +122,12 @@ impl Channel {
         useful.min(self.send_window as usize)
     }
 
+    /// What is left of the peer's window.
+    #[cfg(test)]
+    pub(crate) fn send_window(&self) -> usize {
+        self.send_window as usize
+    }
+
     /// The most that one packet to the peer may carry.
     pub(crate) fn max_data(&self) -> usize {
         self.max_data as usize

@@ -40,6 +40,9 @@ pub(crate) struct Channels {
     deadlines: VecDeque<Deadline>,
     /// Channels that carry bulk, or did.
     bulk: Vec<ChannelId>,
+    /// No later than any of them gives its peer up, and those of them that are to hear that they did.
+    gives_up_at: Option<Instant>,
+    given_up: Vec<ChannelId>,
     /// The last two that sent something or were asked for, and when: whoever carries bulk may not be alone.
     active: [Option<(ChannelId, Instant)>; 2],
     /// What a session's shell says, once per channel.
@@ -95,6 +98,8 @@ impl Channels {
             sessions: 0,
             deadlines: VecDeque::new(),
             bulk: Vec::new(),
+            gives_up_at: None,
+            given_up: Vec::new(),
             active: [None; 2],
             greeting: None,
             forwards: Forwards::default(),
@@ -235,7 +240,14 @@ impl Channels {
         let shared = others.map(|(_, at)| now.saturating_duration_since(*at)).any(|since| since < SHARED_FOR);
         if let Some(flight) = self.get(id).and_then(Channel::flight) {
             flight.share(shared, now);
+            self.gives_up_before(id);
         }
+    }
+
+    /// Notes when this channel gives its peer up.
+    fn gives_up_before(&mut self, id: ChannelId) {
+        let at = self.get(id).and_then(|channel| channel.gives_up_at());
+        self.gives_up_at = self.gives_up_at.into_iter().chain(at).min();
     }
 
     /// Accounts for bytes that were written on.
@@ -282,9 +294,7 @@ impl Channels {
 
     /// When [`Self::expire`] wants to be called.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
-        let open = self.next_open_deadline();
-        let bulk = self.bulk.iter().filter_map(|id| self.slots.get(id.0 as usize)?.as_ref()?.gives_up_at()).min();
-        open.into_iter().chain(bulk).min()
+        self.next_open_deadline().into_iter().chain(self.gives_up_at).min()
     }
 
     /// When the next unanswered open is given up.
@@ -307,14 +317,20 @@ impl Channels {
         self.expire_open(now, last_heard, out).or_else(|| self.expire_window(now))
     }
 
-    /// Lets a channel that carries bulk use its whole window, where its peer has long opened it no further.
+    /// Lets channels that carry bulk use their whole windows, where their peer has long opened them no further; tells one of them.
     fn expire_window(&mut self, now: Instant) -> Option<Told> {
-        let Self { slots, bulk, .. } = self;
-        bulk.iter().find_map(|id| {
-            let channel = slots.get_mut(id.0 as usize)?.as_mut()?;
-            let is_due = channel.gives_up_at().is_some_and(|at| at <= now);
-            (is_due && channel.give_up(now) && !channel.orphaned).then_some(Told::Both(Event::Sendable(*id)))
-        })
+        let Self { slots, bulk, gives_up_at, given_up, .. } = self;
+        if gives_up_at.is_some_and(|at| at <= now) {
+            *gives_up_at = None;
+            for id in bulk {
+                let Some(channel) = slots.get_mut(id.0 as usize).and_then(Option::as_mut) else { continue };
+                if channel.gives_up_at().is_some_and(|at| at <= now) && channel.give_up(now) && !channel.orphaned {
+                    given_up.push(*id);
+                }
+                *gives_up_at = (*gives_up_at).into_iter().chain(channel.gives_up_at()).min();
+            }
+        }
+        given_up.pop().map(|id| Told::Both(Event::Sendable(id)))
     }
 
     /// Gives up one open that waited too long. Time counts from when the open has left, and while more waits behind it the
@@ -481,7 +497,9 @@ impl Channels {
         let Some(channel @ Channel { opening: Opening::Done, close_received: false, .. }) = self.get(id) else {
             return Ok(None);
         };
-        Ok((channel.widen(by, now)? && !channel.orphaned).then_some(Told::Both(Event::Sendable(id))))
+        let is_awaited = channel.widen(by, now)? && !channel.orphaned;
+        self.gives_up_before(id);
+        Ok(is_awaited.then_some(Told::Both(Event::Sendable(id))))
     }
 
     fn handle_open_failure(&mut self, id: ChannelId, mut fields: Reader<'_>) -> Result<Option<Told>, Disconnect> {

@@ -141,7 +141,7 @@ pub enum Event {
     Eof(ChannelId),
     /// The peer has closed a channel; ours is closed with it. The id stays taken until it is released.
     Closed(ChannelId),
-    /// A channel found without send window has some again.
+    /// A channel on which nothing could be sent, for want of window or because enough was in flight, can send again.
     Sendable(ChannelId),
     /// A key exchange is over: channels may send again.
     Rekeyed,

@@ -86,8 +86,9 @@ impl Connection {
         self.or_end(refused)
     }
 
-    /// How many bytes may be sent on `channel` now: bounded by its window, by what of it is worth using, and nothing while keys are exchanged or much
-    /// waits to go out. Where the window is what forbids, [`Event::Sendable`](crate::Event::Sendable) tells when it opens.
+    /// How many bytes may be sent on `channel` now: bounded by its window and by what of it is worth using, and nothing while keys are
+    /// exchanged or much waits to go out. Where one of the first two forbids, [`Event::Sendable`](crate::Event::Sendable) tells when it
+    /// does no more.
     pub fn sendable(&mut self, channel: ChannelId) -> usize {
         if self.over || self.is_holding_data() {
             return 0;
@@ -96,6 +97,12 @@ impl Connection {
         let sendable = channel.sendable();
         channel.wants_window = sendable == 0;
         sendable
+    }
+
+    /// What is left of a peer's window, whatever of it is worth using.
+    #[cfg(test)]
+    pub(crate) fn send_window(&mut self, channel: ChannelId) -> usize {
+        self.channels.get(channel).map_or(0, |channel| channel.send_window())
     }
 
     /// Whether data is held up on every channel: much waits to go out, or keys are exchanged ([`Event::Rekeyed`](crate::Event::Rekeyed) tells the end).

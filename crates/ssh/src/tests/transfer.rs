@@ -351,7 +351,7 @@ impl Storm {
                 prop_assert_eq!(half.sent, other.received);
                 if !half.said_eof {
                     let id = half.id;
-                    let window = self.end(side).connection.sendable(id);
+                    let window = self.end(side).connection.send_window(id);
                     prop_assert!(
                         (WINDOW - UNANNOUNCED..=WINDOW).contains(&window),
                         "{} of the window came back",
