@@ -133,7 +133,7 @@ impl Tunnel {
         Self::start(Client::OpenSsh, Forward::Remote, CipherName::Aes128Gcm, (server, line.address()), service)
     }
 
-    /// Logs in with the ciphers that this client prefers, and waits until the service answers through the forward.
+    /// Logs in with AES-128-GCM, which ours prefers and OpenSSH's is told to take, and waits until the service answers through the forward.
     pub(crate) fn of(client: Client, forward: Forward, server: &Server, service: SocketAddr) -> Result<Self, Failure> {
         Self::start(client, forward, CipherName::Aes128Gcm, (server, server.ssh()), service)
     }

@@ -90,8 +90,11 @@ impl EnginePair {
         let mut left = bytes;
         while left > 0 {
             let wanted = left.min(BLOCK.len() as u64) as usize;
-            let sent = self.server.connection.send_data(self.channel, &BLOCK[..wanted], self.now);
-            left -= sent.doing("send")? as u64;
+            let sent = self.server.connection.send_data(self.channel, &BLOCK[..wanted], self.now).doing("send")?;
+            if sent == 0 {
+                return Err(Failure::new("the engine holds back although all was credited"));
+            }
+            left -= sent as u64;
             self.settle().doing("carry")?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use adit_ssh::{ChannelId, ClientConfig, Event};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::engine::Session;
 use crate::failure::{Doing, Failure};
@@ -104,7 +104,11 @@ fn serve(mut session: Session) -> Result<(), Failure> {
         if !wrote && !read {
             let blocked = !session.connection.output().is_empty();
             let flags = if blocked { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            poll(&mut [PollFd::new(&session.stream, flags)], None).doing("wait for the server")?;
+            let until = session.connection.poll_timeout();
+            let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let wait = wait.map(Timespec::try_from).transpose().doing("wait for the server")?;
+            poll(&mut [PollFd::new(&session.stream, flags)], wait.as_ref()).doing("wait for the server")?;
+            session.connection.handle_timeout(Instant::now()).doing("serve a channel")?;
         }
     }
 }

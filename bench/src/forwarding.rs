@@ -22,7 +22,7 @@ pub(crate) enum Forwarder {
     RatholeNoise,
     /// bore, whose two processes speak plain TCP.
     Bore,
-    /// One process that copies: what forwarding costs at least.
+    /// One process that copies, as it is written in a few lines of tokio.
     Relay,
 }
 

@@ -36,7 +36,7 @@ impl Line {
     /// Lays it.
     pub(crate) fn start(kind: Kind, to: SocketAddr) -> Result<Self, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("lay a line")?;
-        // Inherited by what it accepts; later the window is larger already.
+        // Inherited by what it accepts.
         set_socket_recv_buffer_size(&listener, KERNEL).doing("lay a line")?;
         let address = listener.local_addr().doing("lay a line")?;
         thread::spawn(move || {

@@ -161,7 +161,9 @@ impl Row {
     /// The size of that crowd, and each side's median.
     pub(crate) fn points(&self) -> Vec<(&'static str, usize, f64)> {
         let Some((_, count)) = self.figure.along else { return Vec::new() };
-        self.sides().filter_map(|side| Some((side.name, count, median(&side.values)?))).collect()
+        // On an axis of powers nothing is less than a little.
+        let point = |side: &Side| Some((side.name, count, median(&side.values).filter(|median| *median > 0.0)?));
+        self.sides().filter_map(point).collect()
     }
 
     /// One reading with its unit.
@@ -283,7 +285,7 @@ impl Row {
         json!({
             "what": self.figure.what,
             "unit": self.figure.unit.name(),
-            "adit": { "readings": self.ours.values, "failure": self.ours.failure },
+            "ours": { "name": self.ours.name, "readings": self.ours.values, "failure": self.ours.failure },
             "peers": peers.collect::<Vec<_>>(),
             "promise": self.promise(),
             "holds": self.holds(),

@@ -1,6 +1,6 @@
 //! Our client beside OpenSSH's, at the same sshd: what each kind of forward carries, and what that costs the client.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Plan, alternate};
 use crate::client::{Client, Forward, Tunnel};
@@ -92,9 +92,14 @@ pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
     let besides = [None, Some(Direction::Down), Some(Direction::Up)];
     let figures = |forward: Forward| {
         besides.map(|beside| {
-            let beside = beside.map_or("idle".to_owned(), |direction| format!("beside bulk {}", direction.name()));
-            let what = |quantile| format!("agent {}, ping {beside}: {quantile}", forward.name());
-            ["p50", "p99"].map(|quantile| Figure::new(what(quantile), Unit::Microseconds, Bound::RatioAtMost(1.0)))
+            let named = beside.map_or("idle".to_owned(), |direction| format!("beside bulk {}", direction.name()));
+            let what = |figure: &str| format!("agent {}, ping {named}: {figure}", forward.name());
+            let quantiles =
+                ["p50", "p99"].map(|quantile| Figure::new(what(quantile), Unit::Microseconds, Bound::RatioAtMost(1.0)));
+            // A client could answer fast by carrying no bulk.
+            let rate = Figure::new(what("rate of the bulk"), Unit::MegabytesPerSecond, Bound::Free);
+            let rate = beside.map(|_| rate);
+            quantiles.into_iter().chain(rate).collect::<Vec<_>>()
         })
     };
     let measure = |forward: Forward| {
@@ -105,11 +110,14 @@ pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
             let mut readings = Vec::new();
             for beside in besides {
                 let bulk = beside.map(|direction| Bulk::start(tunnel.door(), direction)).transpose()?;
+                let (before, began) = (bulk.as_ref().map(Bulk::bytes), Instant::now());
                 let latencies = pinger.ping_for(time)?;
+                let carried = bulk.as_ref().zip(before).map(|(bulk, before)| bulk.bytes() - before);
+                let rate = carried.map(|bytes| bytes as f64 / 1e6 / began.elapsed().as_secs_f64());
                 if bulk.as_ref().is_some_and(|bulk| !bulk.flows()) {
                     return Err(Failure::new("the bulk beside the pings ended"));
                 }
-                readings.extend([latencies.quantile(0.5), latencies.quantile(0.99)]);
+                readings.extend([latencies.quantile(0.5), latencies.quantile(0.99)].into_iter().chain(rate));
             }
             Ok(readings)
         })

@@ -26,8 +26,8 @@ const PACKET: usize = 32 * 1024;
 pub(crate) fn relays(plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
     let figures = [
-        Figure::new("relay, bulk, 1 flow: rate", Unit::MegabytesPerSecond, Bound::Free),
-        Figure::new("relay, bulk, 1 flow: CPU", Unit::SecondsPerGib, Bound::Free),
+        Figure::new("relay, bulk, 1 flow: rate", Unit::MegabytesPerSecond, Bound::Free).kept_apart(),
+        Figure::new("relay, bulk, 1 flow: CPU", Unit::SecondsPerGib, Bound::Free).kept_apart(),
     ];
     let bytes = plan.choose(1u64 << 30, 4 << 30);
     Ok(alternate(&Copying::ALL, plan.pairs(), figures, |copying| {
@@ -67,7 +67,8 @@ pub(crate) fn ciphers(plan: Plan) -> Result<Vec<Row>, Failure> {
     let bytes = plan.choose(256u64 << 20, 1 << 30);
     let measure = |cipher: CipherName| {
         let figures =
-            [Figure::new(format!("{}, packets of 32 KiB: CPU", cipher.name()), Unit::SecondsPerGib, Bound::Free)];
+            [Figure::new(format!("{}, packets of 32 KiB: CPU", cipher.name()), Unit::SecondsPerGib, Bound::Free)
+                .kept_apart()];
         alternate(&[Between::Engine, Between::Cipher], plan.pairs(), figures, |between| {
             let spent = match between {
                 Between::Engine => {

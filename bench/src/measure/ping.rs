@@ -57,7 +57,7 @@ fn beside_bulk(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> 
     })
 }
 
-/// A home's upload, with a router that holds half a second of it.
+/// A home's line, with a router that holds half a second of what comes.
 const LINE: line::Kind = line::Kind { rate: 2_500_000, delay: Duration::from_millis(20), queue: 1_250_000 };
 
 /// A service behind a line of 20 Mbit/s each way and 40 ms there and back: what a person who types feels while something is sent to it.
