@@ -27,6 +27,8 @@ const RECENTLY: Duration = Duration::from_secs(1);
 const TURNS: usize = 8;
 /// What nobody minds who comes to a connection where one channel alone was at work.
 const SLACK_ALONE: Duration = Duration::from_millis(10);
+/// A way of such round trips leads through a network that others use.
+const LONG: Duration = SLACK_ALONE.saturating_mul(2);
 /// A peer that writes nothing on for so long, and for four round trips, may be one that opens its window only when more has come, or its
 /// reader pauses; either way more helps it or does no harm.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -135,7 +137,7 @@ impl Flight {
     /// What stands on the way hides the least round trip. It is seen by what leaves when little stands there any more. Not on a long way:
     /// there the slack is the same for who is alone, and looking would cost a round trip.
     fn look_anew(&mut self, now: Instant) {
-        if self.round_trip.get().is_some_and(|least| least < 2 * SLACK_ALONE) {
+        if self.round_trip.get().is_some_and(|least| least < LONG) {
             self.forget_round_trips(now);
         }
     }
@@ -239,7 +241,8 @@ impl Flight {
             None => Duration::ZERO,
             Some(least) if self.credited < self.drains_until => least / 2,
             Some(least) => {
-                let recently = self.recently.get().unwrap_or(least);
+                // On a short way what makes round trips longer is our own.
+                let recently = self.recently.get().filter(|_| least >= LONG).unwrap_or(least);
                 (least + (least / 2).max(least_slack)).max(recently)
             }
         };
