@@ -225,6 +225,7 @@ impl Channels {
             self.bulk.push(id);
         }
         self.share(id, now);
+        self.gives_up_before(id);
     }
 
     fn note_active(&mut self, id: ChannelId, now: Instant) {
@@ -240,7 +241,6 @@ impl Channels {
         let shared = others.map(|(_, at)| now.saturating_duration_since(*at)).any(|since| since < SHARED_FOR);
         if let Some(flight) = self.get(id).and_then(Channel::flight) {
             flight.share(shared, now);
-            self.gives_up_before(id);
         }
     }
 

@@ -11,6 +11,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::channel::MAX_DATA;
+
 /// A channel that has sent no more than this is not looked at: what it has in flight is nobody's burden.
 pub(crate) const BULK: u32 = 512 * 1024;
 /// So much is always allowed. OpenSSH and Go's library say that they have written something on when more than three packets are gone from
@@ -37,8 +39,8 @@ const MOST_PATIENCE: Duration = Duration::from_secs(2);
 /// No less than this is told apart, nor less than a small part of what is in flight, so that it is no long list.
 const BATCH: u64 = 16 * 1024;
 const MOST_BATCHES: u64 = 128;
-/// What fits into a packet. Less room is none: a credit for each small read is no reason for small packets.
-const PACKET: u64 = 32 * 1024;
+/// Less room than for a packet is none: a credit for each small read is no reason for small packets.
+const PACKET: u64 = MAX_DATA as u64;
 
 /// What one channel has sent and its peer has written on.
 #[derive(Debug)]
@@ -138,13 +140,9 @@ impl Flight {
     /// there the slack is the same for who is alone, and looking would cost a round trip.
     fn look_anew(&mut self, now: Instant) {
         if self.round_trip.get().is_some_and(|least| least < LONG) {
-            self.forget_round_trips(now);
+            (self.round_trip, self.recently) = (Least::new(MEMORY, now), Least::new(RECENTLY, now));
+            self.seen_from = self.sent;
         }
-    }
-
-    fn forget_round_trips(&mut self, now: Instant) {
-        (self.round_trip, self.recently) = (Least::new(MEMORY, now), Least::new(RECENTLY, now));
-        self.seen_from = self.sent;
     }
 
     /// So many bytes leave.
@@ -343,6 +341,11 @@ mod tests {
     }
 
     impl Way {
+        /// One that stays as it is.
+        fn steady(rate: f64, round_trip: Duration, step: u64) -> Self {
+            Self { rate, round_trip, step, jitter: 0.0, longer: Duration::ZERO }
+        }
+
         /// What is in flight when the way is full and nothing stands on it.
         fn holds(self) -> f64 {
             self.rate * self.round_trip.as_secs_f64()
@@ -403,13 +406,7 @@ mod tests {
 
     #[test]
     fn a_fast_short_way_is_full_and_holds_little() {
-        let way = Way {
-            rate: 1.5e9,
-            round_trip: Duration::from_micros(100),
-            step: 128 * 1024,
-            jitter: 0.0,
-            longer: Duration::ZERO,
-        };
+        let way = Way::steady(1.5e9, Duration::from_micros(100), 128 * 1024);
         let seen = way.send_for(Duration::from_secs(2));
         assert!(seen.rate > 0.9 * way.rate, "{seen:?}");
         assert!(seen.most < 800 * 1024, "{seen:?}");
@@ -418,13 +415,7 @@ mod tests {
     #[test]
     fn a_slow_way_holds_little() {
         // 10 Mbit/s: the whole window would take 1.7 s.
-        let way = Way {
-            rate: 1.25e6,
-            round_trip: Duration::from_millis(30),
-            step: 128 * 1024,
-            jitter: 0.0,
-            longer: Duration::ZERO,
-        };
+        let way = Way::steady(1.25e6, Duration::from_millis(30), 128 * 1024);
         let seen = way.send_for(Duration::from_secs(60));
         assert!(seen.rate > 0.9 * way.rate, "{seen:?}");
         assert!(seen.most <= WINDOW / 3, "{seen:?}");
@@ -517,13 +508,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_waits_for_half_its_window_is_given_all_of_it() {
-        let way = Way {
-            rate: 1e8,
-            round_trip: Duration::from_millis(5),
-            step: WINDOW / 2,
-            jitter: 0.0,
-            longer: Duration::ZERO,
-        };
+        let way = Way::steady(1e8, Duration::from_millis(5), WINDOW / 2);
         let seen = way.send_for(Duration::from_secs(20));
         assert_eq!((seen.most, seen.given_up), (WINDOW, 0), "{seen:?}");
     }
