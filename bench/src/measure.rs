@@ -18,7 +18,14 @@ mod stalled;
 use rustix::process::{Resource, getrlimit};
 
 use crate::failure::Failure;
+use crate::process_tree::ProcessTree;
 use crate::report::{Figure, Measured, Row};
+use crate::visitor::{Direction, Door, carry};
+
+/// In bytes, for figures.
+const GIB: f64 = (1u64 << 30) as f64;
+const MIB: f64 = (1u64 << 20) as f64;
+const KIB: f64 = 1024.0;
 
 /// How thoroughly to measure.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +49,29 @@ impl Plan {
 /// Files that one process may open.
 fn open_files() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// What bulk was like.
+struct Bulked<const N: usize> {
+    /// 10^6 bytes per second.
+    rate: f64,
+    /// What each of those who carried it spent, in processor seconds per GiB.
+    cpu: [f64; N],
+}
+
+/// Carries bulk and looks at what it costs those who carry it.
+fn carry_watching<const N: usize>(
+    processes: [ProcessTree; N],
+    door: impl Into<Door>,
+    direction: Direction,
+    bytes: u64,
+    flows: u64,
+) -> Result<Bulked<N>, Failure> {
+    let before = processes.map(ProcessTree::cpu);
+    let took = carry(door, direction, bytes, flows)?;
+    let mut spent = processes.iter().zip(before).map(|(process, before)| process.cpu().saturating_sub(before));
+    let cpu = std::array::from_fn(|_| spent.next().map_or(0.0, |spent| spent.as_secs_f64() / (bytes as f64 / GIB)));
+    Ok(Bulked { rate: bytes as f64 / 1e6 / took.as_secs_f64(), cpu })
 }
 
 /// What kinds belong to, which can be asked for together.
@@ -79,6 +109,11 @@ impl Group {
             Self::Agent => "our client beside OpenSSH's, and beside autossh",
             Self::Mesh => "the mesh beside rathole, bore and a plain TCP relay",
         }
+    }
+
+    /// Whether a kind is one of its own.
+    pub(crate) fn has(self, kind: &Kind) -> bool {
+        self.kinds().iter().any(|own| own.name == kind.name)
     }
 
     /// Its kinds, in the table's order.

@@ -185,25 +185,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Bound, Figure, Measured, Unit};
-
-    #[derive(Clone, Copy)]
-    enum Someone {
-        Adit,
-        Peer,
-    }
-
-    impl Measured for Someone {
-        const OURS: Self = Self::Adit;
-        const PEERS: &'static [Self] = &[Self::Peer];
-
-        fn name(self) -> &'static str {
-            match self {
-                Self::Adit => "adit",
-                Self::Peer => "peer",
-            }
-        }
-    }
+    use crate::report::testing::Someone;
+    use crate::report::{Bound, Figure, Unit};
 
     fn row(figure: Figure, adit: f64, peer: f64) -> Row {
         let mut row = Row::new::<Someone>(figure);

@@ -42,8 +42,7 @@ impl Results {
     }
 
     fn rows_of(&self, group: Group) -> impl Iterator<Item = &Row> {
-        let ours = move |kind: &Kind| group.kinds().iter().any(|one| one.name == kind.name);
-        self.kinds.iter().filter(move |(kind, _)| ours(kind)).filter_map(|(_, rows)| rows.as_ref().ok()).flatten()
+        self.kinds.iter().filter(move |(kind, _)| group.has(kind)).filter_map(|(_, rows)| rows.as_ref().ok()).flatten()
     }
 
     /// Each reading by itself.
@@ -61,7 +60,7 @@ impl Results {
     pub(crate) fn markdown(&self) -> String {
         let mut text: String = self.about.iter().map(|(key, value)| format!("- {key}: {value}\n")).collect();
         for group in Group::ALL {
-            let kinds = self.kinds.iter().filter(|(kind, _)| group.kinds().iter().any(|one| one.name == kind.name));
+            let kinds = self.kinds.iter().filter(|(kind, _)| group.has(kind));
             let mut kinds = kinds.peekable();
             if kinds.peek().is_none() {
                 continue;

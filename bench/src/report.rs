@@ -346,12 +346,13 @@ fn number(value: f64) -> String {
     }
 }
 
+/// Who is measured in stories about figures.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod testing {
+    use super::Measured;
 
     #[derive(Clone, Copy)]
-    enum Someone {
+    pub(crate) enum Someone {
         Adit,
         Peer,
         Other,
@@ -369,6 +370,12 @@ mod tests {
             }
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Someone;
+    use super::*;
 
     fn row(bound: Bound, adit: &[f64], peer: &[f64]) -> Row {
         let mut row = Row::new::<Someone>(Figure::new("it", Unit::Seconds, bound));

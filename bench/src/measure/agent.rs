@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Plan, alternate};
+use super::{Bulked, KIB, MIB, Plan, alternate, carry_watching};
 use crate::client::{Client, Forward, Tunnel};
 use crate::failure::Failure;
 use crate::report::{Bound, Figure, Row, Unit};
@@ -10,9 +10,6 @@ use crate::server::{Server, Subject};
 use crate::service::Service;
 use crate::visitor::{Bulk, Direction, Pinger, ask_for, ask_once, carry};
 
-const GIB: f64 = (1u64 << 30) as f64;
-const MIB: f64 = (1u64 << 20) as f64;
-const KIB: f64 = 1024.0;
 /// Carried before the clock starts.
 const WARM_UP: u64 = 64 << 20;
 /// Connections at once.
@@ -50,11 +47,8 @@ fn bulk_through(plan: Plan, service: &Service, forward: Forward, direction: Dire
         for flows in passes {
             carry(door, direction, WARM_UP, flows)?;
             processes.reset_peak()?;
-            let before = processes.cpu();
-            let took = carry(door, direction, bytes, flows)?;
-            let cpu = processes.cpu().saturating_sub(before);
-            let rate = bytes as f64 / 1e6 / took.as_secs_f64();
-            readings.extend([rate, cpu.as_secs_f64() / (bytes as f64 / GIB), processes.peak_memory() as f64 / MIB]);
+            let Bulked { rate, cpu: [cpu] } = carry_watching([processes], door, direction, bytes, flows)?;
+            readings.extend([rate, cpu, processes.peak_memory() as f64 / MIB]);
         }
         Ok(readings)
     })

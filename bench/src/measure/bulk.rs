@@ -1,7 +1,7 @@
 //! Bulk through one session: rate, what each GiB costs the server and the client, and what memory the server takes for it at most.
 //! With OpenSSH's client and each cipher, and with ours and the cipher that it prefers.
 
-use super::{Plan, alternate};
+use super::{Bulked, MIB, Plan, alternate, carry_watching};
 use crate::client::{CipherName, Client, Forward, Tunnel};
 use crate::failure::Failure;
 use crate::report::{Bound, Figure, Row, Unit};
@@ -9,8 +9,6 @@ use crate::server::{Server, Subject};
 use crate::service::Service;
 use crate::visitor::{Direction, carry};
 
-const GIB: f64 = (1u64 << 30) as f64;
-const MIB: f64 = (1u64 << 20) as f64;
 /// Carried before the clock starts: the windows are open then and the code is in memory.
 const WARM_UP: u64 = 64 << 20;
 /// Connections through the session, one pass after the other.
@@ -83,11 +81,8 @@ fn measure(plan: Plan, service: &Service, through: Through, direction: Direction
         for flows in FLOWS {
             carry(tunnel.door(), direction, WARM_UP, flows)?;
             served.reset_peak()?;
-            let before = [served, client].map(|processes| processes.cpu());
-            let took = carry(tunnel.door(), direction, bytes, flows)?;
-            let [server_cpu, client_cpu] = [(served, before[0]), (client, before[1])]
-                .map(|(processes, before)| processes.cpu().saturating_sub(before).as_secs_f64() / (bytes as f64 / GIB));
-            let rate = bytes as f64 / 1e6 / took.as_secs_f64();
+            let Bulked { rate, cpu: [server_cpu, client_cpu] } =
+                carry_watching([served, client], tunnel.door(), direction, bytes, flows)?;
             readings.extend([rate, server_cpu, client_cpu, served.peak_memory() as f64 / MIB]);
         }
         Ok(readings)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use adit_ssh::crypto::KexAlgorithm;
 
 use super::idle_memory::connect_silently;
-use super::{Plan, alternate};
+use super::{MIB, Plan, alternate};
 use crate::client::Tunnel;
 use crate::engine::Session;
 use crate::failure::{Doing, Failure};
@@ -20,7 +20,6 @@ use crate::service::Service;
 /// The size that is promised (spec, line 30).
 const SILENT: usize = 5_000;
 const MB: f64 = 1e6;
-const MIB: f64 = (1u64 << 20) as f64;
 /// The default login grace time of both; none is closed much earlier.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long after the grace time a connection may still be open before this gives up on it.

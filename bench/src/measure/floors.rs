@@ -7,7 +7,7 @@ use aws_lc_rs::aead::chacha20_poly1305_openssh::SealingKey;
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Plan, alternate};
+use super::{Bulked, GIB, Plan, alternate, carry_watching};
 use crate::client::CipherName;
 use crate::engine_pair::EnginePair;
 use crate::failure::{Doing, Failure};
@@ -16,7 +16,6 @@ use crate::report::{Bound, Figure, Measured, Row, Unit};
 use crate::service::Service;
 use crate::visitor::{Direction, carry};
 
-const GIB: f64 = (1u64 << 30) as f64;
 /// Carried before the clock starts.
 const WARM_UP: u64 = 64 << 20;
 /// A packet of the largest size that both ends of SSH take (RFC 4253 §6.1).
@@ -34,10 +33,8 @@ pub(crate) fn relays(plan: Plan) -> Result<Vec<Row>, Failure> {
         let relay = Relay::start(copying, service.address())?;
         let way = relay.way();
         carry(way.port, Direction::Down, WARM_UP, 1)?;
-        let before = way.listener.cpu();
-        let took = carry(way.port, Direction::Down, bytes, 1)?;
-        let cpu = way.listener.cpu().saturating_sub(before);
-        Ok([bytes as f64 / 1e6 / took.as_secs_f64(), cpu.as_secs_f64() / (bytes as f64 / GIB)])
+        let Bulked { rate, cpu: [cpu] } = carry_watching([way.listener], way.port, Direction::Down, bytes, 1)?;
+        Ok([rate, cpu])
     }))
 }
 

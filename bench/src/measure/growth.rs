@@ -8,7 +8,7 @@ use adit_ssh::ClientConfig;
 use adit_ssh::crypto::KexAlgorithm;
 
 use super::idle_memory::join;
-use super::{Plan, alternate};
+use super::{Bulked, Plan, alternate, carry_watching};
 use crate::client::Tunnel;
 use crate::engine::Session;
 use crate::failure::Failure;
@@ -19,7 +19,6 @@ use crate::service::Service;
 use crate::stats::Latencies;
 use crate::visitor::{Direction, Pinger, carry};
 
-const GIB: f64 = (1u64 << 30) as f64;
 /// Carried before the clock starts.
 const WARM_UP: u64 = 16 << 20;
 /// Idle tunnels, five to a session.
@@ -80,9 +79,7 @@ fn measure(plan: Plan, server: &Server, config: &Arc<ClientConfig>, service: &Se
     let pings = Pinger::start(tunnel.port())?.ping_for(plan.choose(Duration::from_secs(1), Duration::from_secs(2)))?;
     let bytes = plan.choose(256u64 << 20, 1 << 30);
     carry(tunnel.port(), Direction::Down, WARM_UP, 1)?;
-    let before = server.processes().cpu();
-    carry(tunnel.port(), Direction::Down, bytes, 1)?;
-    let bulk = server.processes().cpu().saturating_sub(before).as_secs_f64() / (bytes as f64 / GIB);
+    let Bulked { cpu: [bulk], .. } = carry_watching([server.processes()], tunnel.port(), Direction::Down, bytes, 1)?;
     Ok([
         logins.quantile(0.5) / 1e3,
         logins.quantile(1.0) / 1e3,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_ssh::crypto::KexAlgorithm;
 
-use super::{Plan, alternate};
+use super::{Bulked, Plan, alternate, carry_watching};
 use crate::failure::Failure;
 use crate::far_end::FarEnd;
 use crate::report::{Bound, Figure, Row, Unit};
@@ -14,7 +14,6 @@ use crate::visitor::{Direction, Pinger, carry};
 
 /// The size DESIGN names.
 const IDLE: usize = 1_000;
-const GIB: f64 = (1u64 << 30) as f64;
 const WARM_UP: u64 = 16 << 20;
 
 /// What one session does, in the order of [`FIGURES`].
@@ -61,10 +60,8 @@ fn measure(plan: Plan, subject: Subject, server: &Server, port: u16) -> Result<R
     };
     let bulk = |direction| {
         carry(port, direction, WARM_UP, 1)?;
-        let before = server.processes().cpu();
-        let took = carry(port, direction, bytes, 1)?;
-        let cpu = server.processes().cpu().saturating_sub(before);
-        Ok::<_, Failure>((bytes as f64 / 1e6 / took.as_secs_f64(), cpu.as_secs_f64() / (bytes as f64 / GIB)))
+        let Bulked { rate, cpu: [cpu] } = carry_watching([server.processes()], port, direction, bytes, 1)?;
+        Ok::<_, Failure>((rate, cpu))
     };
     let ((down, cpu_down), (up, cpu_up)) = (bulk(Direction::Down)?, bulk(Direction::Up)?);
     let latencies = Pinger::start(port)?.ping_for(plan.choose(Duration::from_secs(1), Duration::from_secs(3)))?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use adit_ssh::ClientConfig;
 use adit_ssh::crypto::KexAlgorithm;
 
-use super::{Plan, alternate, open_files};
+use super::{KIB, Plan, alternate, open_files};
 use crate::engine::Session;
 use crate::failure::{Doing, Failure};
 use crate::far_end::FarEnd;
@@ -17,7 +17,6 @@ use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::visitor::Pinger;
 
-const KIB: f64 = 1024.0;
 /// How many there are at each look. sshd, which makes a process or two for each, has no crowd.
 type Counts = [usize; 3];
 const COUNTS: Counts = [100, 1_000, 10_000];

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Plan, alternate};
+use super::{GIB, KIB, MIB, Plan, alternate};
 use crate::failure::Failure;
 use crate::forwarding::{Forwarder, Hops, Place, Running, Way};
 use crate::process_tree::ProcessTree;
@@ -12,9 +12,6 @@ use crate::service::Service;
 use crate::stats::Latencies;
 use crate::visitor::{Direction, Pinger, ask_once, carry};
 
-const GIB: f64 = (1u64 << 30) as f64;
-const MIB: f64 = (1u64 << 20) as f64;
-const KIB: f64 = 1024.0;
 /// Carried before the clock starts: the windows are open then and the largest datagram is found.
 const WARM_UP: u64 = 64 << 20;
 /// Connections at once.

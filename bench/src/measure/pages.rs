@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use adit_ssh::crypto::KexAlgorithm;
 
-use super::{Plan, alternate};
+use super::{Bulked, KIB, Plan, alternate, carry_watching};
 use crate::failure::Failure;
 use crate::far_end::FarEnd;
 use crate::page::Page;
@@ -21,8 +21,6 @@ const TUNNELS: usize = 20;
 const PAGES: usize = 32;
 /// Between two messages through each tunnel: ten to each look, so that every row has something new at each.
 const PACE: Duration = Duration::from_millis(100);
-const GIB: f64 = (1u64 << 30) as f64;
-const KIB: f64 = 1024.0;
 const WARM_UP: u64 = 64 << 20;
 
 /// What is read without and with the pages, and what is promised of it with them against without: that nobody feels them.
@@ -118,10 +116,9 @@ fn load(plan: Plan, server: &Server, ports: &[u16], pages: &[Page]) -> Result<Lo
             let cpu_of_messages = processes.cpu().saturating_sub(cpu).as_secs_f64() * 1e3 / took;
             let events = (self::told(pages) - told) as f64 / KIB / took / pages.len().max(1) as f64;
             carry(ports[0], Direction::Down, WARM_UP, 1)?;
-            let cpu = processes.cpu();
-            let took = carry(ports[0], Direction::Down, bytes, 1)?;
-            let bulk_cpu = processes.cpu().saturating_sub(cpu).as_secs_f64() / (bytes as f64 / GIB);
-            Ok(Load { bulk_rate: bytes as f64 / 1e6 / took.as_secs_f64(), bulk_cpu, cpu_of_messages, events })
+            let Bulked { rate: bulk_rate, cpu: [bulk_cpu] } =
+                carry_watching([processes], ports[0], Direction::Down, bytes, 1)?;
+            Ok(Load { bulk_rate, bulk_cpu, cpu_of_messages, events })
         };
         let read = read();
         over.store(true, Ordering::Relaxed);

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Plan, alternate};
+use super::{MIB, Plan, alternate};
 use crate::client::Tunnel;
 use crate::failure::Failure;
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::service::{Request, Service};
 use crate::visitor::{Pinger, ask_once, visit};
-
-const MIB: f64 = (1u64 << 20) as f64;
 
 /// Latency of the working one, and what the stalled one costs the server.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
