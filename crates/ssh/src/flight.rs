@@ -199,7 +199,8 @@ impl Flight {
         if self.credited >= self.turn_ends {
             self.turn_ends = self.sent;
             // Somebody who has little to send tells nothing about the way's rate, and hides nothing from who looks at its length.
-            let was_full = self.in_flight() >= self.step.saturating_mul(2);
+            // What was in flight before this credit counts: no less is ever allowed, and less room than for a packet is not used.
+            let was_full = self.in_flight() + by + PACKET >= self.step.saturating_mul(2);
             if was_full {
                 self.rate.turn();
             }
@@ -410,6 +411,14 @@ mod tests {
         let seen = way.send_for(Duration::from_secs(2));
         assert!(seen.rate > 0.9 * way.rate, "{seen:?}");
         assert!(seen.most < 800 * 1024, "{seen:?}");
+    }
+
+    /// Half as much again as two credits is in flight here, less a part of a byte: once the peer has credited one, not quite two are left.
+    #[test]
+    fn a_way_that_is_full_but_for_a_byte_is_full() {
+        let way = Way::steady(19_916_017.759_837_244, Duration::from_nanos(781_996), 128 * 1024);
+        let seen = way.send_for(Duration::from_secs(30));
+        assert!(seen.most <= 393_216, "{seen:?}");
     }
 
     #[test]
