@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::buffer::Payload;
+use crate::bulk::Bulk;
 use crate::channel::{Channel, ChannelId, Kind, MAX_DATA, Opening, RECEIVE_WINDOW};
 use crate::client::{ClientEvent, OpenFailureCode, OpenRefusal, ProbeAnswer};
 use crate::config::{Event, Limits, OpenFailure};
@@ -23,9 +24,6 @@ use crate::wire::{Reader, put_bool, put_string, put_u32};
 /// On a crowded way an open waits three times longer: for what the kernel holds before it, a few megabytes at most.
 const MOST_PUT_OFF: u32 = 3;
 
-/// Whoever sent something within this time is somebody to leave the way free for.
-const SHARED_FOR: Duration = Duration::from_secs(1);
-
 /// What is kept of a reason given in words: a line of a terminal or two.
 const MOST_WORDS: usize = 256;
 
@@ -38,13 +36,7 @@ pub(crate) struct Channels {
     sessions: u32,
     /// When an unanswered open is given up, earliest first.
     deadlines: VecDeque<Deadline>,
-    /// Channels that carry bulk, or did.
-    bulk: Vec<ChannelId>,
-    /// No later than any of them gives its peer up, and those of them that are to hear that they did.
-    gives_up_at: Option<Instant>,
-    given_up: Vec<ChannelId>,
-    /// The last two that sent something or were asked for, and when: whoever carries bulk may not be alone.
-    active: [Option<(ChannelId, Instant)>; 2],
+    bulk: Bulk,
     /// What a session's shell says, once per channel.
     pub(crate) greeting: Option<Box<str>>,
     /// Client: where the peer may announce connections from.
@@ -97,10 +89,7 @@ impl Channels {
             free: Vec::new(),
             sessions: 0,
             deadlines: VecDeque::new(),
-            bulk: Vec::new(),
-            gives_up_at: None,
-            given_up: Vec::new(),
-            active: [None; 2],
+            bulk: Bulk::default(),
             greeting: None,
             forwards: Forwards::default(),
         }
@@ -172,7 +161,7 @@ impl Channels {
         let is_tcp = matches!(kind, Kind::Tcp);
         let id = self.insert(Channel::new(kind, Opening::Asked { until }));
         if is_tcp {
-            self.note_active(id, now);
+            self.bulk.note_active(id, now);
         }
         let mut message = vec![messages::CHANNEL_OPEN];
         put_string(&mut message, channel_type.as_bytes());
@@ -220,34 +209,25 @@ impl Channels {
 
     /// Accounts for bytes that leave.
     pub(crate) fn sent(&mut self, id: ChannelId, len: usize, now: Instant) {
-        self.note_active(id, now);
+        self.bulk.note_active(id, now);
         if self.get(id).is_some_and(|channel| channel.sent(len, now)) {
-            self.bulk.push(id);
+            self.bulk.insert(id);
         }
         self.share(id, now);
         self.gives_up_before(id);
     }
 
-    fn note_active(&mut self, id: ChannelId, now: Instant) {
-        if self.active[0].is_some_and(|(last, _)| last != id) {
-            self.active[1] = self.active[0];
-        }
-        self.active[0] = Some((id, now));
-    }
-
     /// Tells a channel that carries bulk whether others use the connection too.
     fn share(&mut self, id: ChannelId, now: Instant) {
-        let others = self.active.iter().flatten().filter(|(active, _)| *active != id);
-        let shared = others.map(|(_, at)| now.saturating_duration_since(*at)).any(|since| since < SHARED_FOR);
+        let shared = self.bulk.is_shared(id, now);
         if let Some(flight) = self.get(id).and_then(Channel::flight) {
             flight.share(shared, now);
         }
     }
 
-    /// Notes when this channel gives its peer up.
     fn gives_up_before(&mut self, id: ChannelId) {
         let at = self.get(id).and_then(|channel| channel.gives_up_at());
-        self.gives_up_at = self.gives_up_at.into_iter().chain(at).min();
+        self.bulk.gives_up_before(at);
     }
 
     /// Accounts for bytes that were written on.
@@ -294,7 +274,7 @@ impl Channels {
 
     /// When [`Self::expire`] wants to be called.
     pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
-        self.next_open_deadline().into_iter().chain(self.gives_up_at).min()
+        self.next_open_deadline().into_iter().chain(self.bulk.next_deadline()).min()
     }
 
     /// When the next unanswered open is given up.
@@ -314,23 +294,10 @@ impl Channels {
 
     /// Does one thing that is due: an open, or a peer's window, is no longer waited for.
     pub(crate) fn expire(&mut self, now: Instant, last_heard: Instant, out: &Outlet) -> Option<Told> {
-        self.expire_open(now, last_heard, out).or_else(|| self.expire_window(now))
-    }
-
-    /// Lets channels that carry bulk use their whole windows, where their peer has long opened them no further; tells one of them.
-    fn expire_window(&mut self, now: Instant) -> Option<Told> {
-        let Self { slots, bulk, gives_up_at, given_up, .. } = self;
-        if gives_up_at.is_some_and(|at| at <= now) {
-            *gives_up_at = None;
-            for id in bulk {
-                let Some(channel) = slots.get_mut(id.0 as usize).and_then(Option::as_mut) else { continue };
-                if channel.gives_up_at().is_some_and(|at| at <= now) && channel.give_up(now) && !channel.orphaned {
-                    given_up.push(*id);
-                }
-                *gives_up_at = (*gives_up_at).into_iter().chain(channel.gives_up_at()).min();
-            }
+        if let Some(told) = self.expire_open(now, last_heard, out) {
+            return Some(told);
         }
-        given_up.pop().map(|id| Told::Both(Event::Sendable(id)))
+        self.bulk.expire(&mut self.slots, now).map(|id| Told::Both(Event::Sendable(id)))
     }
 
     /// Gives up one open that waited too long. Time counts from when the open has left, and while more waits behind it the
@@ -635,7 +602,7 @@ impl Channels {
             self.free.push(id.0);
             self.sessions -= u32::from(matches!(channel.kind, Kind::Session(_)));
             if channel.flight().is_some() {
-                self.bulk.retain(|bulk| *bulk != id);
+                self.bulk.remove(id);
             }
         }
         if self.free.len() == self.slots.len() {

@@ -366,7 +366,7 @@ impl Connection {
         Some(self.channels.next_deadline().map_or(next, |deadline| next.min(deadline)))
     }
 
-    /// Does what is due: keepalives, opens given up, rekey by time. Events, if any, come with the next [`Self::receive`].
+    /// Does what is due: keepalives, opens and windows given up, rekey by time. Events, if any, come with the next [`Self::receive`].
     ///
     /// # Errors
     /// The connection is over: login grace, a stalled key exchange, a peer that is silent for three keepalive intervals

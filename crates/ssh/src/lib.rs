@@ -18,6 +18,7 @@
 
 mod auth;
 mod buffer;
+mod bulk;
 mod channel;
 mod channels;
 mod client;
