@@ -73,6 +73,8 @@ pub(crate) enum Bound {
     RatioAtLeast(f64),
     /// Ours divided by the first peer's is no more than this.
     RatioAtMost(f64),
+    /// Ours divided by the last peer's, which does no more than it must, is no more than this.
+    FloorAtMost(f64),
 }
 
 /// One line of the table before it is measured.
@@ -229,20 +231,19 @@ impl Row {
             Bound::AtLeast(least) => median(&self.ours.values).map(|value| value >= least),
             Bound::RatioAtLeast(least) => self.ratio(self.peers.first()?).map(|ratio| ratio >= least),
             Bound::RatioAtMost(most) => self.ratio(self.peers.first()?).map(|ratio| ratio <= most),
+            Bound::FloorAtMost(most) => self.ratio(self.peers.last()?).map(|ratio| ratio <= most),
         }
     }
 
-    fn first_peer(&self) -> &'static str {
-        self.peers.first().map_or("—", |peer| peer.name)
-    }
-
     fn promise(&self) -> String {
+        let name = |peer: Option<&Side>| peer.map_or("—", |peer| peer.name);
         match self.figure.bound {
             Bound::Free => "—".to_owned(),
             Bound::AtMost(most) => format!("≤ {}", number(most)),
             Bound::AtLeast(least) => format!("≥ {}", number(least)),
-            Bound::RatioAtLeast(least) => format!("≥ {} × {}", number(least), self.first_peer()),
-            Bound::RatioAtMost(most) => format!("≤ {} × {}", number(most), self.first_peer()),
+            Bound::RatioAtLeast(least) => format!("≥ {} × {}", number(least), name(self.peers.first())),
+            Bound::RatioAtMost(most) => format!("≤ {} × {}", number(most), name(self.peers.first())),
+            Bound::FloorAtMost(most) => format!("≤ {} × {}", number(most), name(self.peers.last())),
         }
     }
 
@@ -400,6 +401,16 @@ mod tests {
         assert_eq!(row.markdown(), "| it | s | 6.00 | 3.00 | 2.00 | 12.0 | 0.50 | — | — |");
         let columns = |line: &str| line.matches('|').count();
         assert!(row.markdown_head().lines().all(|line| columns(line) == columns(&row.markdown())));
+    }
+
+    #[test]
+    fn a_floor_is_the_last_that_stands_there() {
+        let mut row = row(Bound::FloorAtMost(1.3), &[6.0], &[1.0]);
+        row.push(Someone::Other, 5.0);
+        assert_eq!((row.holds(), row.promise().as_str()), (Some(true), "≤ 1.30 × other"));
+        row.push(Someone::Adit, 60.0);
+        row.push(Someone::Other, 5.0);
+        assert_eq!(row.holds(), Some(false));
     }
 
     #[test]

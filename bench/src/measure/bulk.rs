@@ -1,10 +1,15 @@
 //! Bulk through one session: rate, what each GiB costs the server and the client, and what memory the server takes for it at most.
-//! With OpenSSH's client and each cipher, and with ours and the cipher that it prefers.
+//! With OpenSSH's client and each cipher, and with ours and the cipher that it prefers. Beside both stands what relaying and the cipher
+//! take by themselves, so that a cost is told by what machine it is measured on.
 
+use std::net::Ipv4Addr;
+
+use super::floors::sealing;
 use super::{Bulked, MIB, Plan, alternate, carry_watching};
 use crate::client::{CipherName, Client, Forward, Tunnel};
 use crate::failure::Failure;
-use crate::report::{Bound, Figure, Row, Unit};
+use crate::relay::{Copying, Relay};
+use crate::report::{Bound, Figure, Measured, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::service::Service;
 use crate::visitor::{Direction, carry};
@@ -33,13 +38,44 @@ impl Through {
         }
     }
 
-    /// Seconds of the server's processor time for each GiB, of one flow or of several.
-    fn promised(self, direction: Direction) -> Bound {
-        match (self, direction) {
-            (Self::OpenSsh(CipherName::Aes128Gcm), Direction::Down) => Bound::AtMost(0.38),
-            (Self::OpenSsh(CipherName::Aes128Gcm), Direction::Up) => Bound::AtMost(0.45),
-            (Self::OpenSsh(CipherName::Chacha20), _) => Bound::AtMost(1.1),
-            _ => Bound::RatioAtMost(1.0),
+    fn cipher(self) -> CipherName {
+        match self {
+            Self::OpenSsh(cipher) => cipher,
+            Self::Adit => CipherName::Aes128Gcm,
+        }
+    }
+
+    /// Of the server's processor time for each GiB, of one flow or of several.
+    fn promised(self) -> Bound {
+        match self.cipher() {
+            CipherName::Aes128Gcm | CipherName::Aes256Gcm | CipherName::Chacha20 => Bound::FloorAtMost(1.3),
+            CipherName::Aes128Ctr => Bound::RatioAtMost(1.0),
+        }
+    }
+}
+
+/// Who carries them between the visitor and that.
+#[derive(Debug, Clone, Copy)]
+enum Carrier {
+    Server(Subject),
+    /// Two plain relays in the places of the server and its client, and the cipher over memory: no server can take less than both, and as
+    /// many processes share the machine.
+    Floor,
+}
+
+impl Carrier {
+    /// In the order of a turn.
+    const ALL: [Self; 3] = [Self::Server(Subject::Adit), Self::Server(Subject::Sshd), Self::Floor];
+}
+
+impl Measured for Carrier {
+    const OURS: Self = Self::Server(Subject::Adit);
+    const PEERS: &'static [Self] = &[Self::Server(Subject::Sshd), Self::Floor];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Server(subject) => subject.name(),
+            Self::Floor => "relays and cipher",
         }
     }
 }
@@ -63,32 +99,61 @@ fn measure(plan: Plan, service: &Service, through: Through, direction: Direction
         let what = if flows == 1 { format!("{bulk}, 1 flow") } else { format!("{bulk}, {flows} flows") };
         [
             Figure::new(format!("{what}: rate"), Unit::MegabytesPerSecond, Bound::RatioAtLeast(1.1)),
-            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, through.promised(direction)),
+            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, through.promised()),
             Figure::new(format!("{what}: client CPU"), Unit::SecondsPerGib, Bound::Free),
             // What sshd's processes share counts in each, so that a ratio would flatter us.
             Figure::new(format!("{what}: server peak RSS"), Unit::Mib, Bound::Free).kept_apart(),
         ]
     });
     let bytes = plan.choose(512u64 << 20, 2 << 30);
-    let mut rows = alternate(&Subject::PAIR, plan.pairs(), figures.concat(), |subject| {
-        let server = Server::start(subject)?;
-        let tunnel = match through {
-            Through::OpenSsh(cipher) => Tunnel::of_ssh_with(cipher, &server, service.address())?,
-            Through::Adit => Tunnel::of(Client::Adit, Forward::Remote, &server, service.address())?,
-        };
-        let (served, client) = (server.processes(), tunnel.processes());
-        let mut readings = Vec::new();
-        for flows in FLOWS {
-            carry(tunnel.door(), direction, WARM_UP, flows)?;
-            served.reset_peak()?;
-            let Bulked { rate, cpu: [server_cpu, client_cpu] } =
-                carry_watching([served, client], tunnel.door(), direction, bytes, flows)?;
-            readings.extend([rate, server_cpu, client_cpu, served.peak_memory() as f64 / MIB]);
-        }
-        Ok(readings)
+    let mut rows = alternate(&Carrier::ALL, plan.pairs(), figures.concat(), |carrier| match carrier {
+        Carrier::Server(subject) => through_a_server(subject, through, service, direction, bytes),
+        Carrier::Floor => through_relays(through.cipher(), service, direction, bytes),
     });
     let figure = Figure::new(format!("{bulk}, rate of 8 flows against 1"), Unit::Factor, Bound::AtLeast(0.9));
     let against = rows[FIGURES].divided_by(&rows[0], figure);
     rows.push(against);
     rows
+}
+
+type Readings = Result<Vec<Option<f64>>, Failure>;
+
+fn through_a_server(
+    subject: Subject,
+    through: Through,
+    service: &Service,
+    direction: Direction,
+    bytes: u64,
+) -> Readings {
+    let server = Server::start(subject)?;
+    let tunnel = match through {
+        Through::OpenSsh(cipher) => Tunnel::of_ssh_with(cipher, &server, service.address())?,
+        Through::Adit => Tunnel::of(Client::Adit, Forward::Remote, &server, service.address())?,
+    };
+    let (served, client) = (server.processes(), tunnel.processes());
+    let mut readings = Vec::new();
+    for flows in FLOWS {
+        carry(tunnel.door(), direction, WARM_UP, flows)?;
+        served.reset_peak()?;
+        let Bulked { rate, cpu: [server_cpu, client_cpu] } =
+            carry_watching([served, client], tunnel.door(), direction, bytes, flows)?;
+        readings.extend([rate, server_cpu, client_cpu, served.peak_memory() as f64 / MIB].map(Some));
+    }
+    Ok(readings)
+}
+
+/// Their rate is not told: nobody waits for the cipher.
+fn through_relays(cipher: CipherName, service: &Service, direction: Direction, bytes: u64) -> Readings {
+    let client = Relay::start(Copying::Large, service.address())?;
+    let server = Relay::start(Copying::Large, (Ipv4Addr::LOCALHOST, client.way().port).into())?;
+    let places = [server.way().listener, client.way().listener];
+    let mut readings = Vec::new();
+    for flows in FLOWS {
+        carry(server.way().port, direction, WARM_UP, flows)?;
+        let Bulked { cpu, .. } = carry_watching(places, server.way().port, direction, bytes, flows)?;
+        let sealing = sealing(cipher)?;
+        let [server_cpu, client_cpu] = cpu.map(|cpu| Some(cpu + sealing?));
+        readings.extend([None, server_cpu, client_cpu, None]);
+    }
+    Ok(readings)
 }

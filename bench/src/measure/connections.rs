@@ -13,15 +13,15 @@ use crate::visitor::{ask_for, ask_once};
 /// One visitor after the other, and 32 at a time.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
-    let mut rows = measure(plan, &service, 1, 4_500.0);
-    rows.extend(measure(plan, &service, 32, 14_000.0));
+    let mut rows = measure(plan, &service, 1, 1.2);
+    rows.extend(measure(plan, &service, 32, 1.13));
     Ok(rows)
 }
 
 fn measure(plan: Plan, service: &Service, at_a_time: usize, promised: f64) -> Vec<Row> {
     let what = format!("connections, {at_a_time} at a time");
     let figures = [
-        Figure::new(format!("{what}: rate"), Unit::PerSecond, Bound::AtLeast(promised)),
+        Figure::new(format!("{what}: rate"), Unit::PerSecond, Bound::RatioAtLeast(promised)),
         Figure::new(format!("{what}: server CPU each"), Unit::Microseconds, Bound::Free),
     ];
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {

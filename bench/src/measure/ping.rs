@@ -23,8 +23,8 @@ pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
 
 fn idle(plan: Plan, service: &Service) -> Vec<Row> {
     let figures = [
-        Figure::new("ping, idle: p50", Unit::Microseconds, Bound::AtMost(120.0)),
-        Figure::new("ping, idle: p99", Unit::Microseconds, Bound::AtMost(180.0)),
+        Figure::new("ping, idle: p50", Unit::Microseconds, Bound::RatioAtMost(0.9)),
+        Figure::new("ping, idle: p99", Unit::Microseconds, Bound::RatioAtMost(0.9)),
     ];
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
@@ -37,8 +37,8 @@ fn idle(plan: Plan, service: &Service) -> Vec<Row> {
 fn beside_bulk(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
     let what = |figure: &str| format!("ping beside bulk {}: {figure}", direction.name());
     let figures = [
-        Figure::new(what("p50"), Unit::Microseconds, Bound::AtMost(300.0)),
-        Figure::new(what("p99"), Unit::Microseconds, Bound::AtMost(1_500.0)),
+        Figure::new(what("p50"), Unit::Microseconds, Bound::RatioAtMost(0.94)),
+        Figure::new(what("p99"), Unit::Microseconds, Bound::RatioAtMost(0.7)),
         // A tunnel could answer fast by carrying no bulk.
         Figure::new(what("rate of the bulk"), Unit::MegabytesPerSecond, Bound::Free),
     ];
