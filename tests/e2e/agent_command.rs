@@ -10,6 +10,7 @@ use adit_e2e::{
 use serde_json::{Value, json};
 
 use crate::SOON;
+use crate::free_port::free_port;
 
 /// A profile `me` that logs in to `sshd`.
 pub(crate) fn add_profile(agent: &Agent, sshd: &Sshd) {
@@ -19,10 +20,6 @@ pub(crate) fn add_profile(agent: &Agent, sshd: &Sshd) {
 
 pub(crate) fn curl(words: &[&str]) -> Finished {
     finish(Command::new("curl").args(["-s", "--noproxy", "", "--max-time", "10"]).args(words), 2 * SOON)
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().port()
 }
 
 /// An agent that can log in to `sshd` with its profile `me`, and knows its host key.

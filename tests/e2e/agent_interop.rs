@@ -12,7 +12,8 @@ use adit_e2e::{
 use tempfile::TempDir;
 
 use crate::SOON;
-use crate::agent_command::{curl, free_port};
+use crate::agent_command::curl;
+use crate::free_port::free_port;
 
 /// A server that somebody logs in to with a key, and its programs.
 struct Server {

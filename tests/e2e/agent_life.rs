@@ -10,7 +10,8 @@ use adit_e2e::{Agent, HttpService, ServiceAddress, Signal, Sshd, adit_as, eventu
 use serde_json::Value;
 
 use crate::SOON;
-use crate::agent_command::{add_profile, curl, free_port};
+use crate::agent_command::{add_profile, curl};
+use crate::free_port::free_port;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777

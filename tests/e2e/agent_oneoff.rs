@@ -13,6 +13,7 @@ use adit_e2e::{
 use tempfile::TempDir;
 
 use crate::SOON;
+use crate::free_port::free_port;
 
 #[test]
 fn a_forward_to_a_service_behind_the_server() {
@@ -183,8 +184,4 @@ fn through(sshd: &Sshd, home: &TempDir, words: &[&str]) -> Command {
 
 fn curl(words: &[&str]) -> Finished {
     finish(Command::new("curl").args(["--max-time", "10"]).args(words), 2 * SOON)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().port()
 }

@@ -8,7 +8,8 @@ use adit_e2e::{Agent, Finished, HttpService, Running, ServiceAddress, Sshd, even
 use serde_json::{Value, json};
 
 use crate::SOON;
-use crate::agent_command::{add_profile, curl, free_port, refused};
+use crate::agent_command::{add_profile, curl, refused};
+use crate::free_port::free_port;
 
 /// `adit open` where there is no desktop, whatever the tests run on.
 fn open(agent: &Agent, words: &[&str]) -> Command {

@@ -21,7 +21,8 @@ use adit_e2e::{
 use serde_json::{Value, json};
 
 use crate::SOON;
-use crate::agent_command::{add_profile, curl, free_port};
+use crate::agent_command::{add_profile, curl};
+use crate::free_port::free_port;
 
 /// For what nothing has to be waited for, on a machine that runs other tests.
 const AT_ONCE: Duration = Duration::from_secs(1);

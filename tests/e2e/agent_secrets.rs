@@ -8,7 +8,7 @@ use adit_e2e::{Agent, Desktop, Running, ServiceAddress, Sshd, finish};
 use serde_json::json;
 
 use crate::SOON;
-use crate::agent_command::free_port;
+use crate::free_port::free_port;
 
 const PASSPHRASE: &str = "open sesame 4711";
 const PASSWORD: &str = "hunter2-and-more";

@@ -22,6 +22,8 @@ mod data;
 mod documents;
 mod floods;
 mod forwards;
+#[path = "../free_port.rs"]
+mod free_port;
 mod greeting;
 mod keepalive;
 mod keys;

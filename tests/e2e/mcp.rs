@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::SOON;
-use crate::agent_command::{add_profile, curl, free_port, refused};
+use crate::agent_command::{add_profile, curl, refused};
+use crate::free_port::free_port;
 
 /// The current revision, and the one before.
 const REVISIONS: [&str; 2] = ["2026-07-28", "2025-11-25"];

@@ -129,10 +129,10 @@ impl Listeners {
         for listener in wanted.iter().filter(|listener| !self.bound.contains_key(&Place::of(listener))) {
             let failed = |source: io::Error| {
                 let goes = |place: &Place| wanted.iter().all(|other| Place::of(other) != *place);
-                let is_ours = |place: &Place| {
-                    place.0 == listener.protocol && place.1.port() == listener.address.port() && goes(place)
+                let is_ours = |(place, bound): (&Place, &Bound)| {
+                    place.0 == listener.protocol && bound.address.port() == listener.address.port() && goes(place)
                 };
-                let has_it_itself = source.kind() == io::ErrorKind::AddrInUse && self.bound.keys().any(is_ours);
+                let has_it_itself = source.kind() == io::ErrorKind::AddrInUse && self.bound.iter().any(is_ours);
                 ListenError { address: listener.address, key: listener.key.clone(), source, has_it_itself }
             };
             let socket = bind(listener).map_err(failed)?;

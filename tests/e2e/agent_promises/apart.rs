@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::bastion::Bastion;
 use super::me;
 use crate::SOON;
-use crate::agent_command::free_port;
+use crate::free_port::free_port;
 
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 78, 1, 1);
 /// A name that stands in the bastion's `/etc/hosts`, and nowhere else.

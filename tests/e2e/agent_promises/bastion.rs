@@ -9,7 +9,7 @@ use adit_e2e::{KeyType, Member, Netns, Running, ServiceAddress, eventually, fini
 use tempfile::TempDir;
 
 use crate::SOON;
-use crate::agent_command::free_port;
+use crate::free_port::free_port;
 
 /// The server, and one key it lets in. It needs root.
 pub(super) struct Bastion {

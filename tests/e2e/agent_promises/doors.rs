@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::ask;
 use crate::SOON;
-use crate::agent_command::{add_profile, free_port};
+use crate::agent_command::add_profile;
+use crate::free_port::free_port;
 
 const ELSEWHERE: [&str; 6] = ["0.0.0.0", "::", "192.168.1.7", "localhost", "127.1", "::ffff:127.0.0.1"];
 

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::{AT_ONCE, ask, me};
 use crate::SOON;
-use crate::agent_command::{curl, free_port};
+use crate::agent_command::curl;
+use crate::free_port::free_port;
 
 #[test]
 fn old_equipment_is_spoken_with_where_the_profile_says_so() {

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{ask, me};
 use crate::SOON;
-use crate::agent_command::{add_profile, free_port};
+use crate::agent_command::add_profile;
+use crate::free_port::free_port;
 
 /// `ssh-keygen`'s hashed names, OpenSSH's markers, and a file that both programs may use.
 #[test]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{AT_ONCE, ask, me};
 use crate::SOON;
-use crate::agent_command::{add_profile, curl, free_port};
+use crate::agent_command::{add_profile, curl};
+use crate::free_port::free_port;
 
 /// What stands in the place of a server that is gone: it hangs up on whoever comes, and the time of that is told.
 struct Gate(TcpListener);

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::bastion::Bastion;
 use super::{ask, me};
 use crate::SOON;
-use crate::agent_command::{curl, free_port};
+use crate::agent_command::curl;
+use crate::free_port::free_port;
 
 const PASSWORD: &str = "velvet-tuba-30517";
 /// Of the password, by crypt(5).

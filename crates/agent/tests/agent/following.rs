@@ -9,8 +9,9 @@ use adit_store::agent::{
     TunnelChange,
 };
 
+use crate::free_port::free_port;
 use crate::home::{Home, dynamic, local, tunnel};
-use crate::services::{Service, ask, connect, eventually, free_port, loopback, ping};
+use crate::services::{Service, ask, connect, eventually, loopback, ping};
 use crate::sshd::Sshd;
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use adit_store::agent::{
 };
 use tempfile::TempDir;
 
-use crate::services::{eventually, free_port};
+use crate::free_port::free_port;
+use crate::services::eventually;
 use crate::sshd::Sshd;
 
 pub(crate) struct Home {

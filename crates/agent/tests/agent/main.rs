@@ -28,6 +28,8 @@ mod desk;
 mod floods;
 mod following;
 mod forwards;
+#[path = "../../../../tests/free_port.rs"]
+mod free_port;
 mod health;
 mod home;
 mod host_keys;

@@ -4,8 +4,9 @@ use adit_agent::agent::TrialError;
 use adit_agent::dial::Stage;
 use adit_store::agent::{JumpHost, JumpRef, ProfileChange, Tunnel};
 
+use crate::free_port::free_port;
 use crate::home::{Home, dynamic, local, profile, remote, tunnel};
-use crate::services::{Service, ask, connect, eventually, free_port, loopback};
+use crate::services::{Service, ask, connect, eventually, loopback};
 use crate::sshd::Sshd;
 
 #[tokio::test]

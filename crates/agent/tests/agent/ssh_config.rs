@@ -6,8 +6,9 @@ use adit_agent::agent::Agent;
 use adit_agent::ssh_config::{ImportError, Imported};
 use adit_store::agent::{AuthMethod, JumpHost, JumpRef, Profile, Record, RecordKind, RecordRef, Session, Tunnel};
 
+use crate::free_port::free_port;
 use crate::home::Home;
-use crate::services::{Service, ask, connect, free_port, loopback, make_pipe, soon};
+use crate::services::{Service, ask, connect, loopback, make_pipe, soon};
 use crate::sshd::Sshd;
 
 impl Home {

@@ -14,7 +14,8 @@ use adit_ssh::crypto::PrivateKey;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::services::{eventually, free_port};
+use crate::free_port::free_port;
+use crate::services::eventually;
 
 /// A server, and the account it lets in.
 pub(crate) struct Sshd {

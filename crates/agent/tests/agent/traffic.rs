@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::free_port::free_port;
 use crate::home::{Home, dynamic, local, remote, tunnel};
-use crate::services::{BlackHole, Service, ask, connect, eventually, free_port, loopback, ping, soon};
+use crate::services::{BlackHole, Service, ask, connect, eventually, loopback, ping, soon};
 use crate::sshd::Sshd;
 
 #[tokio::test]

@@ -13,6 +13,8 @@ mod corpus;
 mod document;
 mod events;
 mod flood;
+#[path = "../../../../tests/free_port.rs"]
+mod free_port;
 mod gate;
 mod held_back;
 mod host;

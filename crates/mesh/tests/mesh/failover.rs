@@ -43,7 +43,7 @@ async fn near_and_far(mesh: &mut TestMesh, near: &str, far: &str) -> NearAndFar 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_refuses_costs_no_connection_and_is_taken_again_when_it_is_back() {
-    let (nowhere, far) = (free_address().await, named("far").await);
+    let (nowhere, far) = (free_address(), named("far").await);
     let mut mesh = TestMesh::new();
     let net = near_and_far(&mut mesh, &endpoint("web", nowhere), &endpoint("web", far.address)).await;
     assert_eq!(ask(&net.ingress).await, "far", "the same connection");
@@ -104,7 +104,7 @@ async fn priority_comes_before_distance() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn priority_counts_among_those_targets_of_an_agent_that_answer() {
-    let (nowhere, other) = (free_address().await, named("other").await);
+    let (nowhere, other) = (free_address(), named("other").await);
     let targets = |first: u8, second: u8| {
         let at = other.address;
         format!(
@@ -290,7 +290,7 @@ async fn an_agent_that_is_started_anew_replaces_itself() {
 async fn a_transit_that_is_started_anew_is_found_again() {
     let echo = echo().await;
     let mut mesh = TestMesh::new();
-    let address = free_address().await;
+    let address = free_address();
     mesh.enrol("b", crate::net::every_right());
     let b = restart(&mesh.folder_of("b"), address, &[], "").await;
     let a = mesh.agent(Wanted::new("a", &[address], &listener("web"))).await;

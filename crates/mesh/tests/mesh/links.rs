@@ -25,7 +25,7 @@ async fn two_agents_that_dial_each_other_keep_one_link() {
 
 async fn both_dial(target: std::net::SocketAddr) {
     let mut mesh = TestMesh::new();
-    let (first, second) = (free_address().await, free_address().await);
+    let (first, second) = (free_address(), free_address());
     for name in ["a", "b"] {
         mesh.enrol(name, every_right());
     }
@@ -54,7 +54,7 @@ async fn both_dial(target: std::net::SocketAddr) {
 async fn who_is_linked_already_does_not_dial_for_another_link() {
     let echo = echo().await;
     let mut mesh = TestMesh::new();
-    let address = free_address().await;
+    let address = free_address();
     // Its peer is not there yet, dials it first, and only then is to be found.
     let a = mesh.agent(Wanted::new("a", &[address], &listener("web"))).await;
     let b = mesh.agent(Wanted::new("b", &[a.address().unwrap()], &endpoint("web", echo.address))).await;
@@ -185,7 +185,7 @@ async fn an_agent_that_is_named_as_its_own_peer_says_so_and_works() {
     let echo = echo().await;
     let mut mesh = TestMesh::new();
     mesh.enrol("a", every_right());
-    let address = free_address().await;
+    let address = free_address();
     let forward = format!("{}\n{}", endpoint("web", echo.address), listener("web"));
     let a = restart(&mesh.folder_of("a"), address, &[address], &forward).await;
     let shown = until(&a, "a word about it", |shown| shown.peers.iter().any(|peer| peer.error.is_some())).await;

@@ -1,7 +1,7 @@
 //! A mesh for a story: a root, and agents that are invited, join and run in this process, each with its own folder.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
+
+#[path = "../../../../tests/free_port.rs"]
+mod free_port;
 
 /// No step of a story takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -175,8 +178,8 @@ pub(crate) async fn restart(folder: &Path, listen: SocketAddr, peers: &[SocketAd
 }
 
 /// A port at which nobody is.
-pub(crate) async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+pub(crate) fn free_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port::free_port()).into()
 }
 
 /// What is to happen happens in time.

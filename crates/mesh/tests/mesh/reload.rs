@@ -17,7 +17,7 @@ async fn what_stays_is_not_touched_by_what_changes() {
         "endpoints: [{{key: stays, target: '{target}'}}, {{key: changes, target: '{target}'}}, {{key: goes, target: '{target}'}}]"
     );
     let exit = mesh.agent(Wanted::new("exit", &[], &three)).await;
-    let port = free_address().await.port();
+    let port = free_address().port();
     let before = format!(
         "listeners: [{{key: stays, address: '127.0.0.1:0'}}, {{key: goes, address: '127.0.0.1:0'}}, \
          {{key: changes, address: '127.0.0.1:{port}', max_connections: 1}}]"
@@ -65,7 +65,7 @@ async fn what_stays_is_not_touched_by_what_changes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_taken_whole_changes_nothing() {
-    let (echo, nowhere) = (echo().await, free_address().await);
+    let (echo, nowhere) = (echo().await, free_address());
     let mut mesh = TestMesh::new();
     let exit = mesh.agent(Wanted::new("exit", &[], &endpoint("web", echo.address))).await;
     let down = endpoint("down", nowhere);
@@ -102,9 +102,9 @@ async fn what_cannot_be_taken_whole_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_goes_and_comes_at_another_address_is_told_to_be_our_own() {
     let mut mesh = TestMesh::new();
-    let port = free_address().await.port();
+    let one = mesh.agent(Wanted::new("one", &[], "listeners: [{key: web, address: ':0'}]")).await;
+    let port = listens_at(&one, "web").port();
     let listens = |address: &str| forward(&format!("listeners: [{{key: web, address: '{address}:{port}'}}]"));
-    let one = mesh.agent(Wanted::new("one", &[], &format!("listeners: [{{key: web, address: ':{port}'}}]"))).await;
     let told = one.reload(listens("127.0.0.1")).unwrap_err().to_string();
     assert!(told.contains("this agent has the port"), "{told}");
     assert_eq!(one.listeners().len(), 1, "and nothing has changed");

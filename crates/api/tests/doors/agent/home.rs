@@ -171,8 +171,3 @@ pub(crate) fn refused(answer: &Answer) -> (u16, String, String) {
     assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
     (answer.status, text("code"), text("error"))
 }
-
-/// A port that nobody has at this moment.
-pub(crate) async fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}

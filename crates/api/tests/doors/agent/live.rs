@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::home::{Home, TOKEN, free_port, refused};
+use super::home::{Home, TOKEN, refused};
 use crate::browser::PATIENCE;
+use crate::free_port::free_port;
 use crate::host::Host;
 
 /// An agent that logs in to a jump host, and what the two are called.
@@ -244,7 +245,7 @@ async fn a_change_is_done_to_its_end_whoever_waits_for_it() {
     let pair = acquainted().await;
     let home = &pair.home;
     for patience in (0..20).map(|tenths| Duration::from_micros(100 * tenths)) {
-        let port = free_port().await;
+        let port = free_port();
         let body = json!({
             "name": "s", "host": "127.0.0.1", "port": pair.ssh_port, "profile_id": pair.profile, "forward_type": "dynamic",
             "local_port": port,
@@ -271,7 +272,7 @@ async fn a_sessions_tunnels_come_and_go_with_it() {
     let pair = acquainted().await;
     let home = &pair.home;
     let forward =
-        json!({"forward_type": "local", "local_port": free_port().await, "remote_host": "intranet", "remote_port": 80});
+        json!({"forward_type": "local", "local_port": free_port(), "remote_host": "intranet", "remote_port": 80});
     let mut off = forward.clone();
     off["enabled"] = false.into();
     let body = json!({

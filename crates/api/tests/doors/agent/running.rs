@@ -6,7 +6,8 @@ use adit_core::RecordId;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::home::{Home, free_port, refused};
+use super::home::{Home, refused};
+use crate::free_port::free_port;
 
 /// From a change to the event that tells it.
 const PROMISED: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ fn names(object: &Value) -> Vec<&str> {
 async fn the_status_is_the_runtime_state_and_nothing_else() {
     let home = Home::new().await;
     let profile = home.profile().await;
-    let id = tunnel(&home, &profile, 1, free_port().await).await;
+    let id = tunnel(&home, &profile, 1, free_port()).await;
     let status = home.get("/tunnels/status").await;
     assert_eq!(status[0]["id"], id);
     let wanted = ["bytes_rx", "bytes_tx", "id", "last_error", "retry_count", "status", "uptime_secs"];
@@ -47,7 +48,7 @@ async fn the_status_is_the_runtime_state_and_nothing_else() {
 async fn a_tunnel_starts_once_and_stops_for_good() {
     let home = Home::new().await;
     let profile = home.profile().await;
-    let ((_server, server), local_port) = (silent().await, free_port().await);
+    let ((_server, server), local_port) = (silent().await, free_port());
     let id = tunnel(&home, &profile, server, local_port).await;
     let started = home.order(&format!("/tunnels/{id}/start")).await;
     assert_eq!((started.status, started.json()["status"].as_str()), (200, Some("connecting")), "{}", started.text());
@@ -66,7 +67,7 @@ async fn a_tunnel_starts_once_and_stops_for_good() {
 async fn a_start_that_was_answered_is_to_be_seen() {
     let home = Home::new().await;
     let profile = home.profile().await;
-    let ((_server, server), local_port) = (silent().await, free_port().await);
+    let ((_server, server), local_port) = (silent().await, free_port());
     let id = tunnel(&home, &profile, server, local_port).await;
     let agent = home.agent();
     for _ in 0..300 {
@@ -118,7 +119,7 @@ async fn orders_for_what_is_not_there_or_off_are_refused() {
     let unknown = json!({"host": "bastion", "fingerprint": "SHA256:x"});
     assert_eq!(refused(&home.post("/hosts/reject", unknown.clone()).await).0, 404);
     assert_eq!(refused(&home.post("/hosts/trust", unknown).await).0, 404);
-    let id = tunnel(&home, &profile, 1, free_port().await).await;
+    let id = tunnel(&home, &profile, 1, free_port()).await;
     home.put(&format!("/tunnels/{id}"), json!({"enabled": false})).await;
     let (status, code, error) = refused(&home.order(&format!("/tunnels/{id}/start")).await);
     assert_eq!((status, code.as_str()), (409, "CONFLICT"), "{error}");
@@ -129,8 +130,8 @@ async fn all_start_and_all_stop() {
     let home = Home::new().await;
     let profile = home.profile().await;
     let (_server, server) = silent().await;
-    let starts = tunnel(&home, &profile, server, free_port().await).await;
-    let waits = tunnel(&home, &profile, server, free_port().await).await;
+    let starts = tunnel(&home, &profile, server, free_port()).await;
+    let waits = tunnel(&home, &profile, server, free_port()).await;
     home.put(&format!("/tunnels/{waits}"), json!({"auto_start": false})).await;
     let statuses = |all: &Value| {
         let of = |id: &str| all.as_array().unwrap().iter().find(|row| row["id"] == id).unwrap()["status"].clone();
@@ -147,7 +148,7 @@ async fn all_start_and_all_stop() {
 async fn the_log_tells_what_happened_and_goes_on_where_a_reader_left_it() {
     let home = Home::new().await;
     let profile = home.profile().await;
-    let ((_server, server), local_port) = (silent().await, free_port().await);
+    let ((_server, server), local_port) = (silent().await, free_port());
     assert_eq!(home.get("/tunnels/log").await, json!([]));
     let id = tunnel(&home, &profile, server, local_port).await;
     home.order(&format!("/tunnels/{id}/start")).await;
@@ -169,7 +170,7 @@ async fn the_log_tells_what_happened_and_goes_on_where_a_reader_left_it() {
 async fn metrics_count_and_name_nobody() {
     let home = Home::new().await;
     let profile = home.profile().await;
-    tunnel(&home, &profile, 1, free_port().await).await;
+    tunnel(&home, &profile, 1, free_port()).await;
     let answer = home.ask("GET", "/metrics", None).await;
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = answer.text();
@@ -192,7 +193,7 @@ async fn a_page_hears_of_a_start_and_of_the_end() {
     let home = Home::new().await;
     let profile = home.profile().await;
     let (_server, server) = silent().await;
-    let id = tunnel(&home, &profile, server, free_port().await).await;
+    let id = tunnel(&home, &profile, server, free_port()).await;
     let mut stream = home.events().await;
     for (name, first) in [("tunnels", home.get("/tunnels/status").await), ("sessions", json!({})), ("hosts", json!([]))]
     {

@@ -83,7 +83,7 @@ async fn a_start_is_no_change_of_what_is_saved() {
     let profile = home.profile().await;
     let tunnel = json!({
         "name": "t", "host": "127.0.0.1", "port": 1, "profile_id": profile, "forward_type": "dynamic",
-        "local_port": super::home::free_port().await, "auto_reconnect": false,
+        "local_port": crate::free_port::free_port(), "auto_reconnect": false,
     });
     let id = home.add("/tunnels", tunnel).await["id"].as_str().unwrap().to_owned();
     let before = OtherWindow::open(&home).await.known;
