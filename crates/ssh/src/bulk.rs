@@ -12,8 +12,9 @@ const SHARED_FOR: Duration = Duration::from_secs(1);
 pub(crate) struct Bulk {
     /// Those that do, or did.
     channels: Vec<ChannelId>,
-    /// No later than any of them gives its peer up, and those of them that are to hear that they did.
+    /// No later than any of them gives its peer up.
     gives_up_at: Option<Instant>,
+    /// Those that did, and are to hear so.
     given_up: Vec<ChannelId>,
     /// The last two channels of any kind that sent something or were asked for, and when: whoever carries bulk may not be alone.
     active: [Option<(ChannelId, Instant)>; 2],
