@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Where Linux begins to give out ports of its own accord (`ip_local_port_range`).
 const DYNAMIC: u16 = 32_768;
-/// Below are those that services are known by.
-const FIRST: u16 = 10_000;
-/// Processes that follow each other look this far apart.
-const APART: u32 = 64;
+/// Below are those that services are known by, and those that the jump host's stories give to its members.
+const FIRST: u16 = 28_000;
+/// Processes that follow each other look this far apart. A prime, so that any port may be the first.
+const APART: u32 = 61;
 
 /// A loopback port that nobody has, and that the system gives to nobody who asks for any. One that it does give out is free only until the
 /// next asks, and beside this story others ask many times a second.
@@ -25,5 +25,5 @@ pub(crate) fn free_port() -> u16 {
         let asked = ASKED.fetch_add(1, Ordering::Relaxed);
         FIRST + ((u32::from(own) + u32::from(asked)) % count) as u16
     });
-    ports.find(is_free).expect("a free port from 10,000 to 32,767")
+    ports.find(is_free).expect("a free port from 28,000 to 32,767")
 }

@@ -172,7 +172,7 @@ fn a_stop_during_the_wait_is_final_and_the_log_tells_all_of_it() {
     assert!(told.starts_with("socks: ") && told.ends_with("it is tried again"), "{told}");
     assert_eq!(agent.ok("tunnel stop socks"), "socks is stopped.\n");
     sshd.start_again();
-    // The next try would have been after a second. The port is free for others, who may be connected from it.
+    // The next try would have been after a second or two. The port is free for others, who may be connected from it.
     let is_stopped =
         || agent.status("socks") == "disconnected" && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
     remains(Duration::from_millis(2500), "it stays stopped", is_stopped);
@@ -181,13 +181,16 @@ fn a_stop_during_the_wait_is_final_and_the_log_tells_all_of_it() {
         entries.as_array().unwrap().iter().map(|entry| entry["status"].as_str().unwrap().to_owned()).collect()
     };
     let log = agent.json("tunnel logs socks");
-    assert_eq!(statuses(&log), ["connecting", "reconnecting", "disconnected"], "{log}");
+    // On a busy machine the stop comes after another try.
+    let mut seen = statuses(&log);
+    seen.dedup();
+    assert_eq!(seen, ["connecting", "reconnecting", "disconnected"], "{log}");
     assert!(log[1]["error"].as_str().unwrap().contains("connection refused"), "{log}");
     let text = agent.ok("tunnel logs");
     assert!(text.lines().any(|line| line.ends_with("socks  connecting")), "{text}");
     agent.ok("tunnel start socks");
     follow.await_stdout(SOON, "socks  connected");
-    assert_eq!(follow.stdout().lines().count(), 5, "{}", follow.stdout());
+    assert_eq!(follow.stdout().lines().count(), log.as_array().unwrap().len() + 2, "{}", follow.stdout());
 }
 
 #[test]

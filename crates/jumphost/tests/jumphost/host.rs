@@ -124,9 +124,9 @@ impl TestHost {
     }
 }
 
-/// A hundred ports that tests in other processes leave alone, below those the system gives to outgoing connections.
+/// A hundred ports that tests in other processes leave alone, below those of `free_port.rs` and those the system gives to outgoing connections.
 fn ports_of_this_process() -> PortRange {
-    let first = 10_000 + (std::process::id() % 220) as u16 * 100;
+    let first = 10_000 + (std::process::id() % 180) as u16 * 100;
     format!("{first}-{}", first + 99).parse().unwrap()
 }
 
