@@ -18,12 +18,13 @@ const STORAGE: usize = 1 << 20;
 /// What a visitor brings at once.
 static BLOCK: [u8; 256 * 1024] = [7; 256 * 1024];
 
-/// What to type for the same work each time; the bytes of bulk and the number of small messages follow.
+/// What to type for the same work each time; the bytes of bulk, the number of small messages and that of idle channels beside them follow.
 pub(crate) const WORD: &str = "engine";
 
 /// Does it, for somebody who counts the instructions: what a byte or a message takes is the difference of two runs.
-pub(crate) fn run(bytes: u64, messages: u64) -> Result<(), Failure> {
+pub(crate) fn run(bytes: u64, messages: u64, channels: u64) -> Result<(), Failure> {
     let mut pair = EnginePair::log_in(CipherName::Aes128Gcm)?;
+    (0..channels).try_for_each(|_| pair.open().map(drop))?;
     pair.carry(bytes)?;
     (0..messages).try_for_each(|_| pair.carry(MESSAGE as u64))
 }
@@ -78,11 +79,16 @@ impl EnginePair {
         pair.settle().doing("log in")?;
         pair.client.connection.request_forward("127.0.0.1", 1).doing("ask for a forward")?;
         pair.settle().doing("ask for a forward")?;
-        let arrival = Arrival { address: b"127.0.0.1", port: 1, originator: ([127, 0, 0, 1], 2).into() };
-        let channel = pair.server.connection.open_forwarded(arrival, now).doing("open a channel")?;
-        pair.channel = channel.ok_or_else(|| Failure::new("the engine opens no channel"))?;
-        pair.settle().doing("open a channel")?;
+        pair.channel = pair.open()?;
         Ok(pair)
+    }
+
+    /// Opens a channel, as for a visitor.
+    fn open(&mut self) -> Result<ChannelId, Failure> {
+        let arrival = Arrival { address: b"127.0.0.1", port: 1, originator: ([127, 0, 0, 1], 2).into() };
+        let channel = self.server.connection.open_forwarded(arrival, self.now).doing("open a channel")?;
+        self.settle().doing("open a channel")?;
+        channel.ok_or_else(|| Failure::new("the engine opens no channel"))
     }
 
     /// Carries so many bytes from the server to the client, which credits all of them.

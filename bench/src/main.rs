@@ -66,14 +66,14 @@ fn main() -> ExitCode {
 enum Order {
     Measure { plan: Plan, kinds: Vec<&'static Kind>, publish: Option<PathBuf> },
     Relay(Copying, SocketAddr),
-    Engine { bytes: u64, messages: u64 },
+    Engine { bytes: u64, messages: u64, channels: u64 },
 }
 
 impl Order {
     fn carry_out(self) -> Result<(), Failure> {
         match self {
             Self::Measure { plan, kinds, publish } => run(plan, &kinds, publish.as_deref()),
-            Self::Engine { bytes, messages } => engine_pair::run(bytes, messages),
+            Self::Engine { bytes, messages, channels } => engine_pair::run(bytes, messages, channels),
             Self::Relay(copying, service) => relay::run(copying, service),
         }
     }
@@ -91,9 +91,10 @@ fn arguments() -> Result<Order, String> {
                 .map(|service| Order::Relay(copying, service))
                 .map_err(|error| told(service, &error));
         }
-        [engine_pair::WORD, bytes, messages] => {
+        [engine_pair::WORD, bytes, messages, channels] => {
             let number = |word: &str| word.parse::<u64>().map_err(|error| told(word, &error));
-            return Ok(Order::Engine { bytes: number(bytes)?, messages: number(messages)? });
+            let [bytes, messages, channels] = [number(bytes)?, number(messages)?, number(channels)?];
+            return Ok(Order::Engine { bytes, messages, channels });
         }
         _ => {}
     }
@@ -119,6 +120,8 @@ fn arguments() -> Result<Order, String> {
     kinds.retain(|kind| told.insert(kind.name));
     if kinds.is_empty() {
         kinds = Group::ALL.into_iter().flat_map(Group::kinds).collect();
+    } else if publish.is_some() {
+        return Err("--publish writes what a whole run measures: name no rows with it".to_owned());
     }
     Ok(Order::Measure { plan, kinds, publish })
 }
@@ -130,7 +133,7 @@ fn usage(word: &str) -> String {
     });
     let unknown = if matches!(word, "--help" | "-h") { String::new() } else { format!("unknown row: {word}\n") };
     format!(
-        "{unknown}Usage: bench/run [ROW…] [--quick] [--publish FOLDER]\n  --publish writes tables, plots and all readings to a folder\nRows, all of them when none is named:\n{}",
+        "{unknown}Usage: bench/run [ROW…] [--quick] [--publish FOLDER]\n  --publish measures all, and writes tables, plots and all readings to a folder\nRows, all of them when none is named:\n{}",
         rows.concat()
     )
 }
@@ -158,27 +161,46 @@ fn run(plan: Plan, kinds: &[&'static Kind], publish: Option<&Path>) -> Result<()
 /// Where and when this runs.
 fn about(plan: Plan) -> Result<Vec<(&'static str, String)>, Failure> {
     let system = rustix::system::uname();
-    let version = |program: &Path, flag: &str| {
-        let output =
-            Command::new(program).arg(flag).output().doing(format!("ask {} for its version", program.display()))?;
-        let text = [output.stdout, output.stderr].concat();
-        Ok::<_, Failure>(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
-    };
+    let version = |program: &Path, flag: &str| first_line(Command::new(program).arg(flag));
     // Who is missing is told in the rows of the others as well.
     let or_missing = |version: Result<String, Failure>| version.unwrap_or_else(|failure| failure.to_string());
     let cores = thread::available_parallelism().map_or(0, usize::from);
+    let line_of = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':'));
+        line.map_or_else(|| format!("unknown {key}"), |(_, value)| value.trim().to_owned())
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     Ok(vec![
+        ("when", first_line(Command::new("date").args(["-u", "-d", &format!("@{now}"), "+%Y-%m-%d %H:%M UTC"]))?),
         ("adit", version(&adit::binary()?, "--version")?),
-        ("OpenSSH", or_missing(version(Path::new("ssh"), "-V"))),
+        // Who names a binary knows where it comes from.
+        ("commit of this bench", or_missing(first_line(Command::new("git").args(["describe", "--always", "--dirty"])))),
+        ("OpenSSH's client", or_missing(version(Path::new("ssh"), "-V"))),
+        ("OpenSSH's server", or_missing(version(Path::new("/usr/sbin/sshd"), "-V"))),
+        ("autossh", or_missing(version(Path::new("autossh"), "-V"))),
         ("rathole", or_missing(rathole::version())),
         ("bore", or_missing(bore::version())),
         (
             "machine",
-            format!("{} {}, {cores} cores", system.sysname().to_string_lossy(), system.release().to_string_lossy()),
+            format!(
+                "{} {}, {cores} cores of {}, {} of memory",
+                system.sysname().to_string_lossy(),
+                system.release().to_string_lossy(),
+                line_of("/proc/cpuinfo", "model name"),
+                line_of("/proc/meminfo", "MemTotal"),
+            ),
         ),
         ("size", if plan.quick { "quick" } else { "full" }.to_owned()),
         ("load at the beginning", load()),
     ])
+}
+
+/// What a program says first, whether it counts as an error or not: there are servers that tell their version only so.
+fn first_line(command: &mut Command) -> Result<String, Failure> {
+    let output = command.output().doing(format!("run {}", command.get_program().to_string_lossy()))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
 }
 
 /// What else this machine did: runnable tasks on average over 1, 5 and 15 minutes, our own included.
@@ -187,8 +209,14 @@ fn load() -> String {
     text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// Thousands of connections want a descriptor each, here and in the servers, which inherit the limit.
+/// Thousands of connections want a descriptor each, here and in the servers, which inherit the limit. 10,000 sessions with a forward each
+/// want twice as many of the server; who may not have them sees smaller crowds.
 fn raise_file_limit() -> Result<(), Failure> {
+    const WANTED: u64 = 24_576;
+    if getrlimit(Resource::Nofile).maximum.is_some_and(|files| files < WANTED) {
+        // Only root may.
+        let _refused = setrlimit(Resource::Nofile, Rlimit { current: Some(WANTED), maximum: Some(WANTED) });
+    }
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .doing("raise the limit of open files")?;

@@ -57,6 +57,8 @@ struct Bulked<const N: usize> {
     rate: f64,
     /// What each of those who carried it spent, in processor seconds per GiB.
     cpu: [f64; N],
+    /// How often each of them waited, for each MiB.
+    waits: [f64; N],
 }
 
 /// Carries bulk and looks at what it costs those who carry it.
@@ -67,11 +69,14 @@ fn carry_watching<const N: usize>(
     bytes: u64,
     flows: u64,
 ) -> Result<Bulked<N>, Failure> {
-    let before = processes.map(ProcessTree::cpu);
+    let look = || processes.map(|process| (process.cpu(), process.waits()));
+    let before = look();
     let took = carry(door, direction, bytes, flows)?;
-    let mut spent = processes.iter().zip(before).map(|(process, before)| process.cpu().saturating_sub(before));
-    let cpu = std::array::from_fn(|_| spent.next().map_or(0.0, |spent| spent.as_secs_f64() / (bytes as f64 / GIB)));
-    Ok(Bulked { rate: bytes as f64 / 1e6 / took.as_secs_f64(), cpu })
+    let after = look();
+    let cpu = |at: usize| after[at].0.saturating_sub(before[at].0).as_secs_f64() / (bytes as f64 / GIB);
+    let waits = |at: usize| after[at].1.saturating_sub(before[at].1) as f64 / (bytes as f64 / MIB);
+    let rate = bytes as f64 / 1e6 / took.as_secs_f64();
+    Ok(Bulked { rate, cpu: std::array::from_fn(cpu), waits: std::array::from_fn(waits) })
 }
 
 /// What kinds belong to, which can be asked for together.
@@ -170,7 +175,7 @@ const JUMP_HOST: [Kind; 13] = [
     },
 ];
 
-const AGENT: [Kind; 5] = [
+const AGENT: [Kind; 6] = [
     Kind {
         name: "agent-bulk",
         tells: "rate, client CPU and peak memory of bulk through -L, -D and -R",
@@ -178,14 +183,24 @@ const AGENT: [Kind; 5] = [
     },
     Kind { name: "agent-connections", tells: "connections per second through -L, -D and -R", run: agent::connections },
     Kind { name: "agent-ping", tells: "64-byte ping-pong through them, idle and beside bulk", run: agent::ping },
+    Kind {
+        name: "agent-stalled",
+        tells: "a working visitor beside one that stops reading, through -L",
+        run: stalled::agent,
+    },
     Kind { name: "agent-idle", tells: "memory of a client and of idle connections through it", run: agent::idle },
     Kind { name: "recovery", tells: "how long nobody is served when a session is lost", run: recovery::run },
 ];
 
-const MESH: [Kind; 4] = [
+const MESH: [Kind; 5] = [
     Kind { name: "mesh-bulk", tells: "rate and CPU of bulk over 1 to 3 hops, and of 8 flows at once", run: mesh::bulk },
-    Kind { name: "mesh-ping", tells: "64-byte ping-pong over 1 to 3 hops", run: mesh::ping },
-    Kind { name: "mesh-connections", tells: "connect and echo over 1 to 3 hops", run: mesh::connections },
+    Kind { name: "mesh-ping", tells: "64-byte ping-pong over 1 to 3 hops, idle and beside bulk", run: mesh::ping },
+    Kind {
+        name: "mesh-connections",
+        tells: "connect and echo over 1 to 3 hops, and 32 at a time",
+        run: mesh::connections,
+    },
+    Kind { name: "mesh-stalled", tells: "a working visitor beside one that stops reading", run: stalled::mesh },
     Kind { name: "mesh-idle", tells: "memory of idle connections at each process on their way", run: mesh::idle },
 ];
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,10 +61,17 @@ impl ProcessTree {
         Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
+    /// How often its threads have waited for something so far (`voluntary_ctxt_switches` of proc(5)). Each ends with being woken, which is
+    /// work of the one who wakes.
+    pub(crate) fn waits(self) -> u64 {
+        let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let statuses = self.pids().into_iter().flat_map(threads).map(|thread| thread.path().join("status"));
+        statuses.filter_map(|status| number_after(&status, "voluntary_ctxt_switches:")).sum()
+    }
+
     /// PSS of all processes, in bytes.
     pub(crate) fn memory(self) -> u64 {
-        self.pids().into_iter().filter_map(|pid| kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).sum::<u64>()
-            * 1024
+        self.pids().into_iter().filter_map(|pid| kilobytes(pid, "smaps_rollup", "Pss:")).sum::<u64>() * 1024
     }
 
     /// PSS once it has come to rest.
@@ -99,8 +107,7 @@ impl ProcessTree {
 
     /// The sum of the processes' peak resident sets, in bytes. Pages that processes share count in each.
     pub(crate) fn peak_memory(self) -> u64 {
-        self.pids().into_iter().filter_map(|pid| kilobytes(&format!("/proc/{pid}/status"), "VmHWM:")).sum::<u64>()
-            * 1024
+        self.pids().into_iter().filter_map(|pid| kilobytes(pid, "status", "VmHWM:")).sum::<u64>() * 1024
     }
 }
 
@@ -119,7 +126,11 @@ fn stat_fields(pid: u32) -> Option<Vec<u64>> {
     (fields.len() == TIMES.end).then_some(fields)
 }
 
-fn kilobytes(file: &str, key: &str) -> Option<u64> {
+fn kilobytes(pid: u32, file: &str, key: &str) -> Option<u64> {
+    number_after(Path::new(&format!("/proc/{pid}/{file}")), key)
+}
+
+fn number_after(file: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
@@ -138,6 +149,14 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!tree.pids().contains(&child.id()));
+    }
+
+    #[test]
+    fn who_waits_is_seen_to_wait() {
+        let tree = ProcessTree::new(std::process::id());
+        let before = tree.waits();
+        (0..10).for_each(|_| thread::sleep(Duration::from_millis(1)));
+        assert!(tree.waits() >= before + 10, "{before} and then {}", tree.waits());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The results as files: all readings as JSON, tables as Markdown, and plots. A folder that has been published to is written anew
 //! after each kind of measurement, so that what was measured before a failure is kept.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -85,10 +86,12 @@ impl Results {
             fs::write(&file, text).doing(format!("write {}", file.display()))
         };
         let mut pictures = String::new();
+        let mut drawn_now = BTreeSet::new();
         for group in Group::ALL {
             let rows: Vec<&Row> = self.rows_of(group).collect();
             let mut draw = |name: String, title: String, drawn: Option<String>| match drawn {
                 Some(drawn) => {
+                    drawn_now.insert(name.clone());
                     pictures.push_str(&format!("\n![{title}]({name})\n"));
                     write(&name, drawn)
                 }
@@ -100,12 +103,46 @@ impl Results {
                 draw(format!("{}.svg", series.file_name()), series.title(), Some(series.draw()))?;
             }
         }
+        for old in fs::read_dir(folder).doing(format!("look into {}", folder.display()))?.flatten() {
+            let name = old.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".svg") && !drawn_now.contains(&name) {
+                fs::remove_file(old.path()).doing(format!("remove {name}"))?;
+            }
+        }
         write("results.json", format!("{:#}\n", self.json()))?;
-        write("README.md", format!("{}{}\n{}", include_str!("../published.md"), pictures, self.markdown()))
+        let method = include_str!("../published.md");
+        write("README.md", format!("{method}{}{pictures}\n{}", self.not_held(), self.markdown()))
+    }
+
+    /// The promises that this run did not hold.
+    fn not_held(&self) -> String {
+        let rows = self.kinds.iter().filter_map(|(_, rows)| rows.as_ref().ok()).flatten();
+        let missed: String = rows.filter_map(Row::missed).map(|missed| format!("- {missed}\n")).collect();
+        let missed = if missed.is_empty() { "Nothing: each promise was held.\n".to_owned() } else { missed };
+        format!("\n## What is not held\n\n{missed}")
     }
 }
 
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in the published folder was measured, and people have said why.
+    #[test]
+    fn each_promise_that_is_not_held_has_its_reason() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks");
+        let results: Value = serde_json::from_str(&fs::read_to_string(folder.join("results.json")).unwrap()).unwrap();
+        let reasons = fs::read_to_string(folder.join("reasons.md")).unwrap();
+        let kinds = results["kinds"].as_array().unwrap();
+        let rows: Vec<&Value> = kinds.iter().flat_map(|kind| kind["rows"].as_array().unwrap()).collect();
+        assert!(rows.iter().any(|row| row["holds"] == true), "promises were judged");
+        let missed = rows.iter().filter(|row| row["holds"] == false).map(|row| row["what"].as_str().unwrap());
+        let unexplained: Vec<&str> = missed.filter(|what| !reasons.contains(&format!("`{what}`"))).collect();
+        assert!(unexplained.is_empty(), "no reason in reasons.md: {unexplained:#?}");
+    }
 }

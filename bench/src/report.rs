@@ -29,6 +29,8 @@ pub(crate) enum Unit {
     SecondsPerGib,
     /// Things per second.
     PerSecond,
+    /// Things per 2^20 bytes.
+    PerMib,
     /// Microseconds.
     Microseconds,
     /// Milliseconds.
@@ -50,6 +52,7 @@ impl Unit {
             Self::MegabytesPerSecond => "MB/s",
             Self::SecondsPerGib => "s/GiB",
             Self::PerSecond => "/s",
+            Self::PerMib => "/MiB",
             Self::Microseconds => "µs",
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
@@ -73,8 +76,8 @@ pub(crate) enum Bound {
     RatioAtLeast(f64),
     /// Ours divided by the first peer's is no more than this.
     RatioAtMost(f64),
-    /// Ours divided by the last peer's, which does no more than it must, is no more than this.
-    FloorAtMost(f64),
+    /// Ours divided by the last peer's, which only shows what the machine takes for such work, is no more than this.
+    ReferenceAtMost(f64),
 }
 
 /// One line of the table before it is measured.
@@ -138,7 +141,7 @@ impl Row {
     fn more_is_better(&self) -> Option<bool> {
         match self.figure.unit {
             Unit::GigabitsPerSecond | Unit::MegabytesPerSecond | Unit::PerSecond => Some(true),
-            Unit::Factor => None,
+            Unit::Factor | Unit::PerMib => None,
             _ => Some(false),
         }
     }
@@ -231,7 +234,8 @@ impl Row {
             Bound::AtLeast(least) => median(&self.ours.values).map(|value| value >= least),
             Bound::RatioAtLeast(least) => self.ratio(self.peers.first()?).map(|ratio| ratio >= least),
             Bound::RatioAtMost(most) => self.ratio(self.peers.first()?).map(|ratio| ratio <= most),
-            Bound::FloorAtMost(most) => self.ratio(self.peers.last()?).map(|ratio| ratio <= most),
+            // What cannot be told is not held.
+            Bound::ReferenceAtMost(most) => Some(self.ratio(self.peers.last()?).is_some_and(|ratio| ratio <= most)),
         }
     }
 
@@ -243,8 +247,23 @@ impl Row {
             Bound::AtLeast(least) => format!("≥ {}", number(least)),
             Bound::RatioAtLeast(least) => format!("≥ {} × {}", number(least), name(self.peers.first())),
             Bound::RatioAtMost(most) => format!("≤ {} × {}", number(most), name(self.peers.first())),
-            Bound::FloorAtMost(most) => format!("≤ {} × {}", number(most), name(self.peers.last())),
+            Bound::ReferenceAtMost(most) => format!("≤ {} × {}", number(most), name(self.peers.last())),
         }
+    }
+
+    /// The promise with what was measured instead, where it was not held.
+    pub(crate) fn missed(&self) -> Option<String> {
+        let is_missed = self.holds() == Some(false);
+        let peer = match self.figure.bound {
+            Bound::RatioAtLeast(_) | Bound::RatioAtMost(_) => self.peers.first(),
+            Bound::ReferenceAtMost(_) => self.peers.last(),
+            Bound::Free | Bound::AtMost(_) | Bound::AtLeast(_) => None,
+        };
+        let measured = match peer.and_then(|peer| self.ratio(peer)) {
+            Some(ratio) => format!("{} ×", number(ratio)),
+            None => self.ours.cell(),
+        };
+        is_missed.then(|| format!("`{}`: {measured}, promised {}", self.figure.what, self.promise()))
     }
 
     /// The lines above a table of such rows.
@@ -404,13 +423,15 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_is_the_last_that_stands_there() {
-        let mut row = row(Bound::FloorAtMost(1.3), &[6.0], &[1.0]);
+    fn a_reference_is_the_last_that_stands_there() {
+        let mut row = row(Bound::ReferenceAtMost(1.3), &[6.0], &[1.0]);
         row.push(Someone::Other, 5.0);
         assert_eq!((row.holds(), row.promise().as_str()), (Some(true), "≤ 1.30 × other"));
+        assert_eq!(row.missed(), None);
         row.push(Someone::Adit, 60.0);
         row.push(Someone::Other, 5.0);
         assert_eq!(row.holds(), Some(false));
+        assert_eq!(row.missed().unwrap(), "`it`: 6.60 ×, promised ≤ 1.30 × other");
     }
 
     #[test]

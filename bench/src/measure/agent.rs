@@ -47,7 +47,7 @@ fn bulk_through(plan: Plan, service: &Service, forward: Forward, direction: Dire
         for flows in passes {
             carry(door, direction, WARM_UP, flows)?;
             processes.reset_peak()?;
-            let Bulked { rate, cpu: [cpu] } = carry_watching([processes], door, direction, bytes, flows)?;
+            let Bulked { rate, cpu: [cpu], .. } = carry_watching([processes], door, direction, bytes, flows)?;
             readings.extend([rate, cpu, processes.peak_memory() as f64 / MIB]);
         }
         Ok(readings)

@@ -19,7 +19,7 @@ const WARM_UP: u64 = 64 << 20;
 /// Connections through the session, one pass after the other.
 const FLOWS: [u64; 2] = [1, 8];
 /// Figures of each pass, the rate first.
-const FIGURES: usize = 4;
+const FIGURES: usize = 5;
 
 /// What the bytes go through at the far end of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +45,14 @@ impl Through {
         }
     }
 
-    /// Of the server's processor time for each GiB, of one flow or of several.
-    fn promised(self) -> Bound {
-        match self.cipher() {
-            CipherName::Aes128Gcm | CipherName::Aes256Gcm | CipherName::Chacha20 => Bound::FloorAtMost(1.3),
-            CipherName::Aes128Ctr => Bound::RatioAtMost(1.0),
+    /// Of the server's processor time for each GiB, of one flow or of several: DESIGN's seconds divided by what a relay of 256 KiB and the
+    /// cipher took on its machine, 0.27 + 0.08 s/GiB with AES-GCM and 0.27 + 0.69 with ChaCha20.
+    fn promised(self, direction: Direction) -> Bound {
+        match (self.cipher(), direction) {
+            (CipherName::Aes128Gcm | CipherName::Aes256Gcm, Direction::Down) => Bound::ReferenceAtMost(1.1),
+            (CipherName::Aes128Gcm | CipherName::Aes256Gcm, Direction::Up) => Bound::ReferenceAtMost(1.3),
+            (CipherName::Chacha20, _) => Bound::ReferenceAtMost(1.15),
+            (CipherName::Aes128Ctr, _) => Bound::RatioAtMost(1.0),
         }
     }
 }
@@ -58,24 +61,24 @@ impl Through {
 #[derive(Debug, Clone, Copy)]
 enum Carrier {
     Server(Subject),
-    /// Two plain relays in the places of the server and its client, and the cipher over memory: no server can take less than both, and as
-    /// many processes share the machine.
-    Floor,
+    /// Two plain relays in the places of the server and its client, which read and write 256 KiB at a time with a thread for each direction,
+    /// and the cipher over memory: what the machine takes for such work while as many processes share it.
+    Reference,
 }
 
 impl Carrier {
     /// In the order of a turn.
-    const ALL: [Self; 3] = [Self::Server(Subject::Adit), Self::Server(Subject::Sshd), Self::Floor];
+    const ALL: [Self; 3] = [Self::Server(Subject::Adit), Self::Server(Subject::Sshd), Self::Reference];
 }
 
 impl Measured for Carrier {
     const OURS: Self = Self::Server(Subject::Adit);
-    const PEERS: &'static [Self] = &[Self::Server(Subject::Sshd), Self::Floor];
+    const PEERS: &'static [Self] = &[Self::Server(Subject::Sshd), Self::Reference];
 
     fn name(self) -> &'static str {
         match self {
             Self::Server(subject) => subject.name(),
-            Self::Floor => "relays and cipher",
+            Self::Reference => "relay and cipher",
         }
     }
 }
@@ -99,8 +102,9 @@ fn measure(plan: Plan, service: &Service, through: Through, direction: Direction
         let what = if flows == 1 { format!("{bulk}, 1 flow") } else { format!("{bulk}, {flows} flows") };
         [
             Figure::new(format!("{what}: rate"), Unit::MegabytesPerSecond, Bound::RatioAtLeast(1.1)),
-            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, through.promised()),
+            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, through.promised(direction)),
             Figure::new(format!("{what}: client CPU"), Unit::SecondsPerGib, Bound::Free),
+            Figure::new(format!("{what}: server waits"), Unit::PerMib, Bound::Free),
             // What sshd's processes share counts in each, so that a ratio would flatter us.
             Figure::new(format!("{what}: server peak RSS"), Unit::Mib, Bound::Free).kept_apart(),
         ]
@@ -108,7 +112,9 @@ fn measure(plan: Plan, service: &Service, through: Through, direction: Direction
     let bytes = plan.choose(512u64 << 20, 2 << 30);
     let mut rows = alternate(&Carrier::ALL, plan.pairs(), figures.concat(), |carrier| match carrier {
         Carrier::Server(subject) => through_a_server(subject, through, service, direction, bytes),
-        Carrier::Floor => through_relays(through.cipher(), service, direction, bytes),
+        // Nobody says what it takes where the cipher is more than one primitive.
+        Carrier::Reference if through.cipher() == CipherName::Aes128Ctr => Ok(Vec::new()),
+        Carrier::Reference => through_relays(through.cipher(), service, direction, bytes),
     });
     let figure = Figure::new(format!("{bulk}, rate of 8 flows against 1"), Unit::Factor, Bound::AtLeast(0.9));
     let against = rows[FIGURES].divided_by(&rows[0], figure);
@@ -135,9 +141,9 @@ fn through_a_server(
     for flows in FLOWS {
         carry(tunnel.door(), direction, WARM_UP, flows)?;
         served.reset_peak()?;
-        let Bulked { rate, cpu: [server_cpu, client_cpu] } =
+        let Bulked { rate, cpu: [server_cpu, client_cpu], waits: [waits, _] } =
             carry_watching([served, client], tunnel.door(), direction, bytes, flows)?;
-        readings.extend([rate, server_cpu, client_cpu, served.peak_memory() as f64 / MIB].map(Some));
+        readings.extend([rate, server_cpu, client_cpu, waits, served.peak_memory() as f64 / MIB].map(Some));
     }
     Ok(readings)
 }
@@ -150,10 +156,10 @@ fn through_relays(cipher: CipherName, service: &Service, direction: Direction, b
     let mut readings = Vec::new();
     for flows in FLOWS {
         carry(server.way().port, direction, WARM_UP, flows)?;
-        let Bulked { cpu, .. } = carry_watching(places, server.way().port, direction, bytes, flows)?;
+        let Bulked { cpu, waits: [waits, _], .. } = carry_watching(places, server.way().port, direction, bytes, flows)?;
         let sealing = sealing(cipher)?;
         let [server_cpu, client_cpu] = cpu.map(|cpu| Some(cpu + sealing?));
-        readings.extend([None, server_cpu, client_cpu, None]);
+        readings.extend([None, server_cpu, client_cpu, Some(waits), None]);
     }
     Ok(readings)
 }

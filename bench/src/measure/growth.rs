@@ -24,6 +24,8 @@ const WARM_UP: u64 = 16 << 20;
 /// Idle tunnels, five to a session.
 const CROWDS: [usize; 4] = [0, 100, 1_000, 10_000];
 const FORWARDS: usize = 5;
+/// Figures of each crowd.
+const FIGURES: usize = 6;
 /// What sshd is asked for: it makes a process or two for each session.
 const MOST_OF_SSHD: usize = 1_000;
 
@@ -43,7 +45,7 @@ pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
             figure("bulk down, server CPU", Unit::SecondsPerGib, Bound::Free),
         ]
     });
-    Ok(alternate(&Subject::PAIR, plan.choose(1, 3), figures.concat(), |subject| {
+    let mut rows = alternate(&Subject::PAIR, plan.choose(1, 3), figures.concat(), |subject| {
         let server = Server::start(subject)?;
         let config = server.client_config(KexAlgorithm::Curve25519Sha256)?;
         let (mut idle, mut readings) = (Vec::new(), Vec::new());
@@ -57,10 +59,25 @@ pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
             readings.extend(measure(plan, &server, &config, &service)?);
         }
         Ok(readings)
-    }))
+    });
+    // What a crowd costs those beside it: nothing, as far as a shared machine can tell.
+    let (none, crowd) = (&rows[..FIGURES], &rows[rows.len() - FIGURES..]);
+    let against = ["login p50", "login, server CPU", "ping p50"].map(|what| {
+        let is_it = |row: &&Row| row.what().ends_with(&format!(": {what}"));
+        let figure =
+            Figure::new(format!("10,000 idle tunnels against none: {what}"), Unit::Factor, Bound::AtMost(1.25));
+        Some(crowd.iter().find(is_it)?.divided_by(none.iter().find(is_it)?, figure))
+    });
+    rows.extend(against.into_iter().flatten());
+    Ok(rows)
 }
 
-fn measure(plan: Plan, server: &Server, config: &Arc<ClientConfig>, service: &Service) -> Result<[f64; 6], Failure> {
+fn measure(
+    plan: Plan,
+    server: &Server,
+    config: &Arc<ClientConfig>,
+    service: &Service,
+) -> Result<[f64; FIGURES], Failure> {
     let (cpu, mut logins) = (server.processes().cpu(), Latencies::default());
     let began = Instant::now();
     let mut count = 0.0;

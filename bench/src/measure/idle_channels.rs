@@ -60,7 +60,7 @@ fn measure(plan: Plan, subject: Subject, server: &Server, port: u16) -> Result<R
     };
     let bulk = |direction| {
         carry(port, direction, WARM_UP, 1)?;
-        let Bulked { rate, cpu: [cpu] } = carry_watching([server.processes()], port, direction, bytes, 1)?;
+        let Bulked { rate, cpu: [cpu], .. } = carry_watching([server.processes()], port, direction, bytes, 1)?;
         Ok::<_, Failure>((rate, cpu))
     };
     let ((down, cpu_down), (up, cpu_up)) = (bulk(Direction::Down)?, bulk(Direction::Up)?);

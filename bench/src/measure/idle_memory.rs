@@ -26,7 +26,7 @@ const MOST_OF_SSHD: usize = 1_000;
 const FIRST: usize = 16;
 /// So many sessions come and go at once.
 const SOME: usize = 200;
-/// So many crowds come and go before the first look, and so many again before the second.
+/// So many crowds come and go three times: until the allocator has given back what it will, before the first look, and before the second.
 const CROWDS: usize = 20;
 /// Forwards of a session that has several: a crowd of tunnels so needs fewer open files than two for each.
 const FORWARDS: usize = 10;
@@ -91,7 +91,7 @@ fn look<T>(
 
 /// What an allocator keeps to use again, and what fills once, stops growing; what is lost grows on.
 fn crowds(plan: Plan) -> Vec<Row> {
-    let what = format!("lost per session: crowds {CROWDS} to {} of {SOME} sessions that come and go", 2 * CROWDS);
+    let what = format!("lost per session: crowds {} to {} of {SOME} sessions that come and go", 2 * CROWDS, 3 * CROWDS);
     let figures = [Figure::new(what, Unit::Kib, Bound::AtMost(0.1))];
     alternate(&[Subject::Adit], plan.choose(1, 3), figures, |subject| {
         let server = Server::start(subject)?;
@@ -100,6 +100,7 @@ fn crowds(plan: Plan) -> Vec<Row> {
             (0..CROWDS).try_for_each(|_| join(&server, &config, SOME, 1).map(drop))?;
             Ok::<_, Failure>(server.processes().memory_given_back())
         };
+        come_and_go()?;
         Ok([each(come_and_go()?, come_and_go()?, CROWDS * SOME)])
     })
 }

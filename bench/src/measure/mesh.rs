@@ -10,12 +10,14 @@ use crate::process_tree::ProcessTree;
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::service::Service;
 use crate::stats::Latencies;
-use crate::visitor::{Direction, Pinger, ask_once, carry};
+use crate::visitor::{Bulk, Direction, Pinger, ask_for, ask_once, carry};
 
 /// Carried before the clock starts: the windows are open then and the largest datagram is found.
 const WARM_UP: u64 = 64 << 20;
 /// Connections at once.
 const FLOWS: u64 = 8;
+/// Short connections at once.
+const AT_A_TIME: usize = 32;
 
 /// Rate and CPU of bulk: one connection over each number of hops, and several over one.
 pub(crate) fn bulk(plan: Plan) -> Result<Vec<Row>, Failure> {
@@ -70,22 +72,33 @@ fn bulk_in(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
     rows
 }
 
-/// Small messages to and fro, with nothing else on the way.
+/// Small messages to and fro, with nothing else on the way, and beside bulk.
 pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
     let bounds = |_: Hops| (Bound::Free, Bound::AtMost(1_000.0));
     // Some ten thousand pings.
     let time = plan.choose(Duration::from_secs(1), Duration::from_secs(4));
-    latencies(plan, "mesh ping, idle", bounds, |way| Pinger::start(way.port)?.ping_for(time))
+    let mut rows = latencies(plan, "mesh ping, idle", bounds, |way| Pinger::start(way.port)?.ping_for(time))?;
+    for direction in Direction::ALL {
+        let what = format!("mesh ping beside bulk {}", direction.name());
+        let beside_bulk = |way: Way| {
+            let mut pinger = Pinger::start(way.port)?;
+            let bulk = Bulk::start(way.port, direction)?;
+            let latencies = pinger.ping_for(time)?;
+            if bulk.flows() { Ok(latencies) } else { Err(Failure::new("the bulk beside the pings ended")) }
+        };
+        rows.extend(latencies(plan, &what, |_| (Bound::Free, Bound::Free), beside_bulk)?);
+    }
+    Ok(rows)
 }
 
-/// Connections one after the other: connect, ask 64 bytes, be answered 64 bytes, and be closed by the service.
+/// Connections one after the other, and 32 at a time: connect, ask 64 bytes, be answered 64 bytes, and be closed by the service.
 pub(crate) fn connections(plan: Plan) -> Result<Vec<Row>, Failure> {
     let bounds = |hops: Hops| match hops {
         Hops::Two => (Bound::AtMost(2_000.0), Bound::AtMost(6_000.0)),
         Hops::One | Hops::Three => (Bound::Free, Bound::Free),
     };
     let time = plan.choose(Duration::from_secs(1), Duration::from_secs(4));
-    latencies(plan, "mesh connect and echo", bounds, |way| {
+    let mut rows = latencies(plan, "mesh connect and echo", bounds, |way| {
         let over = Instant::now() + time;
         let mut latencies = Latencies::default();
         while Instant::now() < over {
@@ -94,7 +107,27 @@ pub(crate) fn connections(plan: Plan) -> Result<Vec<Row>, Failure> {
             latencies.push(began.elapsed());
         }
         Ok(latencies)
-    })
+    })?;
+    rows.extend(crowded(plan, time)?);
+    Ok(rows)
+}
+
+fn crowded(plan: Plan, time: Duration) -> Result<Vec<Row>, Failure> {
+    let service = Service::start()?;
+    let figures = Hops::ALL.map(|hops| {
+        let what = format!("mesh connections, {}, {AT_A_TIME} at a time: rate", hops.name());
+        Figure::new(what, Unit::PerSecond, Bound::Free)
+    });
+    Ok(alternate(&Forwarder::ALL, plan.pairs(), figures, |forwarder| {
+        let running = Running::start(forwarder, service.address())?;
+        let rate = |hops: Hops| {
+            let way = running.way(hops)?;
+            ask_once(way.port)?;
+            let (count, took) = ask_for(way.port.into(), AT_A_TIME, time)?;
+            Ok::<_, Failure>(count / took.as_secs_f64())
+        };
+        Hops::ALL.into_iter().map(rate).collect::<Result<Vec<_>, _>>()
+    }))
 }
 
 /// The median and the 99th percentile over each number of hops, in microseconds.

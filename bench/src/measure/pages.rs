@@ -116,7 +116,7 @@ fn load(plan: Plan, server: &Server, ports: &[u16], pages: &[Page]) -> Result<Lo
             let cpu_of_messages = processes.cpu().saturating_sub(cpu).as_secs_f64() * 1e3 / took;
             let events = (self::told(pages) - told) as f64 / KIB / took / pages.len().max(1) as f64;
             carry(ports[0], Direction::Down, WARM_UP, 1)?;
-            let Bulked { rate: bulk_rate, cpu: [bulk_cpu] } =
+            let Bulked { rate: bulk_rate, cpu: [bulk_cpu], .. } =
                 carry_watching([processes], ports[0], Direction::Down, bytes, 1)?;
             Ok(Load { bulk_rate, bulk_cpu, cpu_of_messages, events })
         };

@@ -1,9 +1,9 @@
-//! Small messages to and fro through one session of OpenSSH's client, alone and beside bulk of the same session.
+//! Small messages to and fro through one session of OpenSSH's client, alone and beside bulk of the same session; and of ours, alone.
 
 use std::time::{Duration, Instant};
 
 use super::{Plan, alternate};
-use crate::client::Tunnel;
+use crate::client::{Client, Forward, Tunnel};
 use crate::failure::Failure;
 use crate::line::{self, Line};
 use crate::report::{Bound, Figure, Row, Unit};
@@ -14,21 +14,20 @@ use crate::visitor::{Bulk, Direction, Pinger};
 /// Idle, beside a download, beside an upload.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
-    let mut rows = idle(plan, &service);
+    let mut rows = idle(plan, &service, Client::OpenSsh, "ping, idle", 0.9);
+    rows.extend(idle(plan, &service, Client::Adit, "ping with our client, idle", 1.0));
     for direction in Direction::ALL {
         rows.extend(beside_bulk(plan, &service, direction));
     }
     Ok(rows)
 }
 
-fn idle(plan: Plan, service: &Service) -> Vec<Row> {
-    let figures = [
-        Figure::new("ping, idle: p50", Unit::Microseconds, Bound::RatioAtMost(0.9)),
-        Figure::new("ping, idle: p99", Unit::Microseconds, Bound::RatioAtMost(0.9)),
-    ];
+fn idle(plan: Plan, service: &Service, client: Client, what: &str, promised: f64) -> Vec<Row> {
+    let figures = ["p50", "p99"]
+        .map(|quantile| Figure::new(format!("{what}: {quantile}"), Unit::Microseconds, Bound::RatioAtMost(promised)));
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
-        let tunnel = Tunnel::of_ssh(&server, service.address())?;
+        let tunnel = Tunnel::of(client, Forward::Remote, &server, service.address())?;
         let latencies = Pinger::start(tunnel.door())?.ping_for(time(plan))?;
         Ok([latencies.quantile(0.5), latencies.quantile(0.99)])
     })
