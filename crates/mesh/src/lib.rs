@@ -51,6 +51,7 @@ mod stream;
 mod test_net;
 mod tls;
 mod transport;
+mod turn;
 pub mod view;
 
 #[cfg(test)]

@@ -258,11 +258,11 @@ impl DatagramSession {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::keys::AgentKeys;
 
-    fn sessions() -> (Session, Session) {
+    pub(crate) fn sessions() -> (Session, Session) {
         let [listener, endpoint] = [(); 2].map(|()| AgentKeys::generate().unwrap());
         let (initiator, first) =
             Initiator::start(&listener.session, &endpoint.session_key().unwrap(), b"prologue", b"request").unwrap();

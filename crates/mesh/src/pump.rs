@@ -30,6 +30,7 @@ use crate::lane::Lane;
 use crate::noise::{Kind, LENGTH, MAX_DATA, MAX_SEALED, Session, Tampered};
 use crate::stall::Stall;
 use crate::stream::{Receiver, Sender};
+use crate::turn::Turn;
 
 /// A dead client's socket tells so after a minute or two of silence.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -210,6 +211,7 @@ impl Carried {
     }
 
     fn poll_up(&mut self, circuit: &mut Circuit, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let mut turn = Turn::new();
         loop {
             while let Some((storage, at, end)) = &mut self.up.sealed {
                 let sent = circuit.send.poll_write(cx, &storage[*at..*end]);
@@ -217,6 +219,7 @@ impl Carried {
                 if written == 0 {
                     return Poll::Ready(Err(Ending::Broken));
                 }
+                turn.spend(written);
                 *at += written;
                 if at == end
                     && let Some((storage, ..)) = self.up.sealed.take()
@@ -224,11 +227,13 @@ impl Carried {
                     storage::give_back(storage);
                 }
             }
+            // The end has been sent. Not even the turn's own comes between: the other side ends the circuit once it has both.
+            if self.up.has_ended && self.resume.is_none() {
+                self.up.is_done = true;
+                return Poll::Ready(Ok(()));
+            }
+            ready!(turn.poll(cx));
             let sealed = match &mut self.resume {
-                None if self.up.has_ended => {
-                    self.up.is_done = true;
-                    return Poll::Ready(Ok(()));
-                }
                 None => ready!(self.seal_read(circuit, cx))?,
                 Some(_) => ready!(self.seal_retained(circuit, cx))?,
             };
@@ -299,14 +304,16 @@ impl Carried {
     }
 
     fn poll_down(&mut self, circuit: &mut Circuit, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let (mut opens, mut writes) = (Turn::new(), Turn::new());
         loop {
-            if self.poll_opened(cx)?.is_pending() && self.resume.is_none() {
+            if self.poll_opened(&mut writes, cx)?.is_pending() && self.resume.is_none() {
                 return Poll::Pending;
             }
             if self.down.is_done && self.up.is_done {
                 self.down.storage.take().into_iter().for_each(storage::give_back);
                 return Poll::Ready(Ok(()));
             }
+            ready!(opens.poll(cx));
             let storage = self.down.storage.get_or_insert_with(|| {
                 (self.down.came, self.down.opened) = ((0, 0), (OPENED_AT, OPENED_AT));
                 storage::lend_circuit()
@@ -315,6 +322,7 @@ impl Carried {
             let (start, end) = self.down.came;
             if let Some(message) = whole_message(&came[start..end])? {
                 let (kind, length) = circuit.session.open(&came[start..][LENGTH..message], opened)?;
+                opens.spend(message);
                 self.down.came.0 += message;
                 self.handle_message(kind, length)?;
                 continue;
@@ -358,7 +366,7 @@ impl Carried {
     }
 
     /// Writes what is opened; ready when all of it is written, and the end told behind it.
-    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Ending> {
+    fn poll_opened(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Result<Poll<()>, Ending> {
         loop {
             let from_circuit =
                 self.down.storage.as_ref().map(|storage| &storage[self.down.opened.0..self.down.opened.1]);
@@ -369,8 +377,13 @@ impl Carried {
             if bytes.is_empty() {
                 break;
             }
-            match self.socket.try_write(bytes) {
+            if turn.poll(cx).is_pending() {
+                return Ok(Poll::Pending);
+            }
+            // A backlog is longer.
+            match self.socket.try_write(&bytes[..bytes.len().min(MAX_DATA)]) {
                 Ok(written) => {
+                    turn.spend(written);
                     self.stall.handle_taken();
                     self.counters.bytes_out.add(written as u64);
                     match &mut self.resume {
@@ -467,4 +480,136 @@ fn whole_message(came: &[u8]) -> Result<Option<usize>, Ending> {
         return Err(Ending::Tampered);
     }
     Ok((came.len() >= whole).then_some(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::task::Waker;
+
+    use tokio::io::{AsyncWriteExt, DuplexStream};
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::noise::tests::sessions;
+    use crate::stall::Stalls;
+    use crate::stream;
+    use crate::turn::TURN;
+
+    const MUCH: usize = 2 * 1024 * 1024;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A connection between a client's socket and a circuit, and the other end of that.
+    struct Stage {
+        carried: Carried,
+        counters: Arc<KeyCounters>,
+        circuit: Circuit,
+        theirs: (DuplexStream, Session),
+    }
+
+    impl Stage {
+        async fn set(can_resume: bool) -> (Stage, TcpStream) {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            // More than a turn has room in the socket, and not nearly all there is.
+            SockRef::from(&listener).set_recv_buffer_size(MUCH).unwrap();
+            SockRef::from(&listener).set_send_buffer_size(MUCH / 4).unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (socket, _) = listener.accept().await.unwrap();
+            let counters = Arc::<KeyCounters>::default();
+            let stall = Stalls::new(Instant::now()).add(&CancellationToken::new());
+            let carried = Carried::new(socket, Arc::clone(&counters), stall, can_resume);
+            let (session, their_session) = sessions();
+            let (ours, theirs) = tokio::io::duplex(2 * MUCH);
+            let (send, recv) = stream::other(ours);
+            let circuit = Circuit { send, recv, session, lane: None };
+            (Stage { carried, counters, circuit, theirs: (theirs, their_session) }, client)
+        }
+
+        /// The other end sends a message.
+        async fn send(&mut self, kind: Kind, length: usize) {
+            let (mut plain, mut sealed) = (vec![7; 1 + length], vec![0; 2 * MAX_SEALED]);
+            let length = self.theirs.1.seal(kind, &mut plain, &mut sealed, Instant::now()).unwrap();
+            self.theirs.0.write_all(&sealed[..length]).await.unwrap();
+        }
+
+        fn poll(&mut self) -> Poll<Ending> {
+            self.carried.poll(&mut self.circuit, &mut Context::from_waker(Waker::noop()))
+        }
+
+        /// Polls once; the bytes that the socket has taken.
+        fn poll_out(&mut self) -> u64 {
+            let before = self.counters.bytes_out.get();
+            assert!(self.poll().is_pending());
+            self.counters.bytes_out.get() - before
+        }
+    }
+
+    /// Waits for what has to come soon; whoever is at the other end has a turn first.
+    async fn within<T>(waits: impl Future<Output = T>) -> T {
+        tokio::task::yield_now().await;
+        tokio::time::timeout(PATIENCE, waits).await.expect("it comes soon")
+    }
+
+    #[track_caller]
+    fn assert_turns(at_a_time: &[u64]) {
+        assert!(at_a_time.iter().all(|bytes| *bytes <= (TURN + MAX_DATA) as u64), "{at_a_time:?}");
+    }
+
+    #[tokio::test]
+    async fn who_brings_much_lets_others_have_their_turn() {
+        let (mut stage, mut client) = Stage::set(false).await;
+        // As much of it as there is room for stands in the socket when it is read first.
+        while client.try_write(&[7; MAX_DATA]).is_ok() {}
+        let writes = tokio::spawn(async move { client.write_all(&vec![7; MUCH]).await });
+        let (counters, mut at_a_time) = (Arc::clone(&stage.counters), Vec::new());
+        while counters.bytes_in.get() < MUCH as u64 {
+            within(stage.carried.socket.readable()).await.unwrap();
+            let before = counters.bytes_in.get();
+            assert!(stage.poll().is_pending());
+            at_a_time.push(counters.bytes_in.get() - before);
+        }
+        assert_turns(&at_a_time);
+        writes.abort();
+    }
+
+    #[tokio::test]
+    async fn whom_much_has_come_for_lets_others_have_their_turn() {
+        for can_resume in [false, true] {
+            let (mut stage, client) = Stage::set(can_resume).await;
+            for _ in 0..MUCH / MAX_DATA {
+                stage.send(Kind::Data, MAX_DATA).await;
+            }
+            // Nobody reads yet: what finds no room in the socket waits, in the circuit or behind it.
+            let mut at_a_time: Vec<u64> = (0..2 * MUCH / TURN).map(|_| stage.poll_out()).collect();
+            // Then all that is there is read at once, again and again.
+            let (mut read, mut room) = (0, vec![0; MUCH]);
+            while read < MUCH {
+                within(client.readable()).await.unwrap();
+                while let Ok(count @ 1..) = client.try_read(&mut room) {
+                    read += count;
+                }
+                within(stage.carried.socket.writable()).await.unwrap();
+                at_a_time.push(stage.poll_out());
+            }
+            assert_turns(&at_a_time);
+        }
+    }
+
+    /// Whoever has sent and heard both ends closes the circuit, so there is nothing more to read of it.
+    #[tokio::test]
+    async fn an_end_that_is_the_last_of_a_turn_is_an_end() {
+        let (mut stage, mut client) = Stage::set(false).await;
+        stage.send(Kind::Fin, 0).await;
+        assert!(stage.poll().is_pending());
+        client.write_all(&[7; TURN - 2048]).await.unwrap();
+        client.shutdown().await.unwrap();
+        let all_came =
+            async { while !stage.carried.socket.ready(Interest::READABLE).await.unwrap().is_read_closed() {} };
+        within(all_came).await;
+        let ending = stage.poll();
+        stage.theirs.0.shutdown().await.unwrap();
+        let ending = if ending.is_pending() { stage.poll() } else { ending };
+        assert!(matches!(ending, Poll::Ready(Ending::Complete)), "{ending:?}");
+    }
 }

@@ -16,6 +16,7 @@ use crate::flow::{self, Beside};
 use crate::hub::{Hub, Link};
 use crate::stall::Stall;
 use crate::stream::{Receiver, Sender};
+use crate::turn::Turn;
 
 /// A link with no place for another stream says so by not giving one.
 const OPEN_TIME: Duration = Duration::from_millis(500);
@@ -117,6 +118,7 @@ struct Way {
 
 impl Way {
     fn poll(&mut self, cx: &mut Context<'_>, bytes: &Counter) -> Poll<Result<(), Aborted>> {
+        let mut turn = Turn::new();
         while !self.is_done {
             if let Some((storage, at, end)) = &mut self.held
                 && at < end
@@ -132,6 +134,7 @@ impl Way {
                 self.stall.handle_taken();
                 *at += written;
                 bytes.add(written as u64);
+                turn.spend(written);
                 continue;
             }
             if self.has_ended {
@@ -141,7 +144,11 @@ impl Way {
                 continue;
             }
             let (mut storage, ..) = self.held.take().unwrap_or_else(|| (storage::lend_circuit(), 0, 0));
-            match self.from.poll_read(cx, &mut storage) {
+            let read = match turn.poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => self.from.poll_read(cx, &mut storage),
+            };
+            match read {
                 Poll::Pending => {
                     storage::give_back(storage);
                     return Poll::Pending;
@@ -158,5 +165,37 @@ impl Way {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Instant;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::stall::Stalls;
+    use crate::stream;
+    use crate::turn::TURN;
+
+    const MUCH: usize = 1024 * 1024;
+
+    #[tokio::test]
+    async fn what_passes_lets_others_have_their_turn() {
+        let stall = Stalls::new(Instant::now()).add(&CancellationToken::new());
+        let ((mut sender, came), (goes, _reader)) = (tokio::io::duplex(MUCH), tokio::io::duplex(MUCH));
+        sender.write_all(&vec![7; MUCH]).await.unwrap();
+        let (from, to) = (stream::other(came).1, stream::other(goes).0);
+        let mut way = Way { from, to, stall, held: None, has_ended: false, is_done: false };
+        let (passed, mut at_a_time) = (Counter::default(), Vec::new());
+        while passed.get() < MUCH as u64 {
+            let before = passed.get();
+            assert_eq!(way.poll(&mut Context::from_waker(Waker::noop()), &passed), Poll::Pending);
+            at_a_time.push(passed.get() - before);
+        }
+        let most = (TURN + storage::CIRCUIT_SIZE) as u64;
+        assert!(at_a_time.iter().all(|bytes| (1..=most).contains(bytes)), "{at_a_time:?}");
     }
 }
