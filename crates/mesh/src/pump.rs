@@ -585,11 +585,14 @@ mod tests {
             // Then all that is there is read at once, again and again.
             let (mut read, mut room) = (0, vec![0; MUCH]);
             while read < MUCH {
-                within(client.readable()).await.unwrap();
+                let socket = &stage.carried.socket;
+                let either = async {
+                    tokio::select! { ready = client.readable() => ready, ready = socket.writable() => ready }
+                };
+                within(either).await.unwrap();
                 while let Ok(count @ 1..) = client.try_read(&mut room) {
                     read += count;
                 }
-                within(stage.carried.socket.writable()).await.unwrap();
                 at_a_time.push(stage.poll_out());
             }
             assert_turns(&at_a_time);
@@ -602,12 +605,18 @@ mod tests {
         let (mut stage, mut client) = Stage::set(false).await;
         stage.send(Kind::Fin, 0).await;
         assert!(stage.poll().is_pending());
-        client.write_all(&[7; TURN - 2048]).await.unwrap();
+        let bytes = TURN - 2048;
+        within(client.write_all(&vec![7; bytes])).await.unwrap();
         client.shutdown().await.unwrap();
-        let all_came =
-            async { while !stage.carried.socket.ready(Interest::READABLE).await.unwrap().is_read_closed() {} };
+        let all_came = async {
+            while !stage.carried.socket.ready(Interest::READABLE).await.unwrap().is_read_closed() {
+                // What is ready says so at once, also while the rest is still to come.
+                tokio::task::yield_now().await;
+            }
+        };
         within(all_came).await;
         let ending = stage.poll();
+        assert_eq!(stage.counters.bytes_in.get(), bytes as u64, "all of it in one turn");
         stage.theirs.0.shutdown().await.unwrap();
         let ending = if ending.is_pending() { stage.poll() } else { ending };
         assert!(matches!(ending, Poll::Ready(Ending::Complete)), "{ending:?}");
