@@ -222,6 +222,15 @@ impl Row {
         median(&pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
     }
 
+    /// Whose figure the promise is about.
+    fn judged_by(&self) -> Option<&Side> {
+        match self.figure.bound {
+            Bound::RatioAtLeast(_) | Bound::RatioAtMost(_) => self.peers.first(),
+            Bound::ReferenceAtMost(_) => self.peers.last(),
+            Bound::Free | Bound::AtMost(_) | Bound::AtLeast(_) => None,
+        }
+    }
+
     /// Whether the promise was held; `None` where there is none or nothing to judge it by.
     fn holds(&self) -> Option<bool> {
         // A promise about something that could not be measured is not held.
@@ -232,34 +241,28 @@ impl Row {
             Bound::Free => None,
             Bound::AtMost(most) => median(&self.ours.values).map(|value| value <= most),
             Bound::AtLeast(least) => median(&self.ours.values).map(|value| value >= least),
-            Bound::RatioAtLeast(least) => self.ratio(self.peers.first()?).map(|ratio| ratio >= least),
-            Bound::RatioAtMost(most) => self.ratio(self.peers.first()?).map(|ratio| ratio <= most),
+            Bound::RatioAtLeast(least) => self.ratio(self.judged_by()?).map(|ratio| ratio >= least),
+            Bound::RatioAtMost(most) => self.ratio(self.judged_by()?).map(|ratio| ratio <= most),
             // What cannot be told is not held.
-            Bound::ReferenceAtMost(most) => Some(self.ratio(self.peers.last()?).is_some_and(|ratio| ratio <= most)),
+            Bound::ReferenceAtMost(most) => Some(self.ratio(self.judged_by()?).is_some_and(|ratio| ratio <= most)),
         }
     }
 
     fn promise(&self) -> String {
-        let name = |peer: Option<&Side>| peer.map_or("—", |peer| peer.name);
+        let peer = self.judged_by().map_or("—", |peer| peer.name);
         match self.figure.bound {
             Bound::Free => "—".to_owned(),
             Bound::AtMost(most) => format!("≤ {}", number(most)),
             Bound::AtLeast(least) => format!("≥ {}", number(least)),
-            Bound::RatioAtLeast(least) => format!("≥ {} × {}", number(least), name(self.peers.first())),
-            Bound::RatioAtMost(most) => format!("≤ {} × {}", number(most), name(self.peers.first())),
-            Bound::ReferenceAtMost(most) => format!("≤ {} × {}", number(most), name(self.peers.last())),
+            Bound::RatioAtLeast(least) => format!("≥ {} × {peer}", number(least)),
+            Bound::RatioAtMost(most) | Bound::ReferenceAtMost(most) => format!("≤ {} × {peer}", number(most)),
         }
     }
 
     /// The promise with what was measured instead, where it was not held.
     pub(crate) fn missed(&self) -> Option<String> {
         let is_missed = self.holds() == Some(false);
-        let peer = match self.figure.bound {
-            Bound::RatioAtLeast(_) | Bound::RatioAtMost(_) => self.peers.first(),
-            Bound::ReferenceAtMost(_) => self.peers.last(),
-            Bound::Free | Bound::AtMost(_) | Bound::AtLeast(_) => None,
-        };
-        let measured = match peer.and_then(|peer| self.ratio(peer)) {
+        let measured = match self.judged_by().and_then(|peer| self.ratio(peer)) {
             Some(ratio) => format!("{} ×", number(ratio)),
             None => self.ours.cell(),
         };

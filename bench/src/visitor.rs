@@ -206,6 +206,14 @@ impl Pinger {
         }
         Ok(latencies)
     }
+
+    /// The same beside bulk, which must flow all the while; with the rate of that in 10^6 bytes per second.
+    pub(crate) fn ping_beside(&mut self, bulk: &Bulk, time: Duration) -> Result<(Latencies, f64), Failure> {
+        let (before, began) = (bulk.bytes(), Instant::now());
+        let latencies = self.ping_for(time)?;
+        let rate = (bulk.bytes() - before) as f64 / 1e6 / began.elapsed().as_secs_f64();
+        if bulk.flows() { Ok((latencies, rate)) } else { Err(Failure::new("the bulk beside the pings ended")) }
+    }
 }
 
 /// Bulk in the background, until it is dropped.
@@ -253,12 +261,12 @@ impl Bulk {
     }
 
     /// Whether it still flows, or was ended by the tunnel.
-    pub(crate) fn flows(&self) -> bool {
+    fn flows(&self) -> bool {
         self.carrier.as_ref().is_some_and(|carrier| !carrier.is_finished())
     }
 
     /// Bytes so far, on this end.
-    pub(crate) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.progress.bytes.load(Ordering::Relaxed)
     }
 }

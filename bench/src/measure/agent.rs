@@ -1,6 +1,6 @@
 //! Our client beside OpenSSH's, at the same sshd: what each kind of forward carries, and what that costs the client.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Bulked, KIB, MIB, Plan, alternate, carry_watching};
 use crate::client::{Client, Forward, Tunnel};
@@ -104,13 +104,10 @@ pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
             let mut readings = Vec::new();
             for beside in besides {
                 let bulk = beside.map(|direction| Bulk::start(tunnel.door(), direction)).transpose()?;
-                let (before, began) = (bulk.as_ref().map(Bulk::bytes), Instant::now());
-                let latencies = pinger.ping_for(time)?;
-                let carried = bulk.as_ref().zip(before).map(|(bulk, before)| bulk.bytes() - before);
-                let rate = carried.map(|bytes| bytes as f64 / 1e6 / began.elapsed().as_secs_f64());
-                if bulk.as_ref().is_some_and(|bulk| !bulk.flows()) {
-                    return Err(Failure::new("the bulk beside the pings ended"));
-                }
+                let (latencies, rate) = match &bulk {
+                    None => (pinger.ping_for(time)?, None),
+                    Some(bulk) => pinger.ping_beside(bulk, time).map(|(latencies, rate)| (latencies, Some(rate)))?,
+                };
                 readings.extend([latencies.quantile(0.5), latencies.quantile(0.99)].into_iter().chain(rate));
             }
             Ok(readings)

@@ -83,8 +83,7 @@ pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
         let beside_bulk = |way: Way| {
             let mut pinger = Pinger::start(way.port)?;
             let bulk = Bulk::start(way.port, direction)?;
-            let latencies = pinger.ping_for(time)?;
-            if bulk.flows() { Ok(latencies) } else { Err(Failure::new("the bulk beside the pings ended")) }
+            pinger.ping_beside(&bulk, time).map(|(latencies, _)| latencies)
         };
         rows.extend(latencies(plan, &what, |_| (Bound::Free, Bound::Free), beside_bulk)?);
     }

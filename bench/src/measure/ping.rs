@@ -1,6 +1,6 @@
 //! Small messages to and fro through one session of OpenSSH's client, alone and beside bulk of the same session; and of ours, alone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Plan, alternate};
 use crate::client::{Client, Forward, Tunnel};
@@ -46,12 +46,7 @@ fn beside_bulk(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> 
         let tunnel = Tunnel::of_ssh(&server, service.address())?;
         let mut pinger = Pinger::start(tunnel.door())?;
         let bulk = Bulk::start(tunnel.door(), direction)?;
-        let (before, began) = (bulk.bytes(), Instant::now());
-        let latencies = pinger.ping_for(time(plan))?;
-        let rate = (bulk.bytes() - before) as f64 / 1e6 / began.elapsed().as_secs_f64();
-        if !bulk.flows() {
-            return Err(Failure::new("the bulk beside the pings ended"));
-        }
+        let (latencies, rate) = pinger.ping_beside(&bulk, time(plan))?;
         Ok([latencies.quantile(0.5), latencies.quantile(0.99), rate])
     })
 }
@@ -75,15 +70,9 @@ pub(crate) fn over_a_slow_line(plan: Plan) -> Result<Vec<Row>, Failure> {
         let mut pinger = Pinger::start(tunnel.door())?;
         let bulk = Bulk::start(tunnel.door(), Direction::Up)?;
         // What came first stood in empty buffers.
-        let (latencies, before, began) = {
-            pinger.ping_for(plan.choose(Duration::from_secs(5), Duration::from_secs(15)))?;
-            let (before, began) = (bulk.bytes(), Instant::now());
-            (pinger.ping_for(plan.choose(Duration::from_secs(10), Duration::from_secs(30)))?, before, began)
-        };
-        let rate = (bulk.bytes() - before) as f64 / 1e6 / began.elapsed().as_secs_f64();
-        if !bulk.flows() {
-            return Err(Failure::new("the bulk beside the pings ended"));
-        }
+        pinger.ping_for(plan.choose(Duration::from_secs(5), Duration::from_secs(15)))?;
+        let time = plan.choose(Duration::from_secs(10), Duration::from_secs(30));
+        let (latencies, rate) = pinger.ping_beside(&bulk, time)?;
         Ok([latencies.quantile(0.5) / 1e3, latencies.quantile(0.99) / 1e3, rate])
     }))
 }
