@@ -50,29 +50,61 @@ fn a_byte_and_a_message_take_so_many_instructions() {
 }
 
 /// strace(1) on a process, until it is told to stop.
-struct Counter {
+struct Tracer {
     strace: Running,
     folder: tempfile::TempDir,
 }
 
-impl Counter {
-    fn attach(pid: u32) -> Option<Counter> {
+impl Tracer {
+    fn attach(pid: u32, how: &[&str]) -> Option<Tracer> {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(require("strace")?);
-        command.args(["-f", "-c", "-o"]).arg(folder.path().join("calls")).args(["-p", &pid.to_string()]);
+        command.arg("-f").args(how).arg("-o").arg(folder.path().join("calls")).args(["-p", &pid.to_string()]);
         let strace = Running::spawn(&mut command);
         strace.await_stderr(SOON, "attached");
-        Some(Counter { strace, folder })
+        Some(Tracer { strace, folder })
+    }
+
+    /// What it has written.
+    fn finish(mut self) -> String {
+        self.strace.signal(Signal::INT);
+        self.strace.wait_exit(SOON);
+        fs::read_to_string(self.folder.path().join("calls")).unwrap()
+    }
+}
+
+/// The same, which counts.
+struct Counter(Tracer);
+
+impl Counter {
+    fn attach(pid: u32) -> Option<Counter> {
+        Tracer::attach(pid, &["-c"]).map(Counter)
     }
 
     /// All calls since, with their names for whoever reads a failure.
-    fn finish(mut self) -> (f64, String) {
-        self.strace.signal(Signal::INT);
-        self.strace.wait_exit(SOON);
-        let table = fs::read_to_string(self.folder.path().join("calls")).unwrap();
+    fn finish(self) -> (f64, String) {
+        let table = self.0.finish();
         let sum = table.lines().find(|line| line.trim_end().ends_with("total")).expect("strace's sum");
         (sum.split_whitespace().nth(3).unwrap().parse().unwrap(), table)
     }
+}
+
+/// Who leaves Nagle's algorithm on, as OpenSSH's client does while it logs in, need not wait for the kernel to acknowledge what has no
+/// answer: 40 ms for each login, which nobody would count.
+#[test]
+fn who_logs_in_is_acknowledged_at_once() {
+    const LOGINS: u16 = 4;
+    let host = JumpHost::start();
+    let alice = host.member("alice");
+    let echo = EchoService::start();
+    let Some(tracer) = Tracer::attach(host.pid(), &["-e", "trace=setsockopt"]) else { return };
+    for port in 10080..10080 + LOGINS {
+        let _tunnel = OpenSsh::new(&host, &alice).no_session().forward(port, echo.port()).spawn();
+        host.await_port(port);
+    }
+    let calls = tracer.finish();
+    let acknowledged = calls.lines().filter(|call| call.contains("TCP_QUICKACK")).count();
+    assert!(acknowledged >= usize::from(LOGINS), "{acknowledged} for {LOGINS} logins\n{calls}");
 }
 
 /// A message there and back: both sockets are waited for, read and written, and the visitor's is found empty.
