@@ -28,8 +28,9 @@ impl Turn {
         self.left = self.left.saturating_sub(bytes.max(LEAST));
     }
 
-    /// Ready until the turn is over; then the task is woken when what waits for the same worker has had its own, and whoever the kernel
-    /// has something for, as the drivers of links, was told of it. One that woke itself at once would be back before these.
+    /// Ready until the turn is over. Then the task stands in no queue until its worker has asked the kernel what has come, which it does when
+    /// nothing else waits and after 61 tasks: what comes for others, the drivers of links among them, is heard before it goes on. One that
+    /// woke itself would be back before that.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.left > 0 {
             return Poll::Ready(());
@@ -40,9 +41,13 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::future::poll_fn;
+    use std::mem;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
     use std::task::{Wake, Waker};
+
+    use tokio::net::UnixStream;
 
     use super::*;
 
@@ -69,6 +74,30 @@ mod tests {
         let pieces = pieces.count();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1, "it goes on by itself");
         pieces
+    }
+
+    /// In a runtime of one thread, so that the order is one.
+    #[tokio::test]
+    async fn whoever_something_has_come_for_goes_first() {
+        let (sends, hears) = UnixStream::pair().unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&order);
+        let listens = tokio::spawn(async move {
+            hears.readable().await.unwrap();
+            heard.lock().unwrap().push("heard");
+        });
+        let goes_on = Arc::clone(&order);
+        let carries = tokio::spawn(async move {
+            // The other one waits by now, and the kernel alone knows that something comes for it.
+            assert_eq!(sends.try_write(b"x").unwrap(), 1);
+            let mut turn = Turn::new();
+            turn.spend(TURN);
+            poll_fn(|cx| mem::replace(&mut turn, Turn::new()).poll(cx)).await;
+            goes_on.lock().unwrap().push("goes on");
+        });
+        carries.await.unwrap();
+        listens.await.unwrap();
+        assert_eq!(*order.lock().unwrap(), ["heard", "goes on"]);
     }
 
     #[test]
