@@ -15,6 +15,10 @@ mod ping;
 mod recovery;
 mod stalled;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use rustix::process::{Resource, getrlimit};
 
 use crate::failure::Failure;
@@ -77,6 +81,39 @@ fn carry_watching<const N: usize>(
     let waits = |at: usize| after[at].1.saturating_sub(before[at].1) as f64 / (bytes as f64 / MIB);
     let rate = bytes as f64 / 1e6 / took.as_secs_f64();
     Ok(Bulked { rate, cpu: std::array::from_fn(cpu), waits: std::array::from_fn(waits) })
+}
+
+/// Does so many things, and looks at what each of them costs those who carry it: processor time in microseconds.
+fn each_costs<T, const N: usize>(
+    processes: [ProcessTree; N],
+    things: impl FnOnce() -> Result<(f64, T), Failure>,
+) -> Result<(T, [f64; N]), Failure> {
+    let before = processes.map(ProcessTree::cpu);
+    let (count, done) = things()?;
+    let cost = |at: usize| processes[at].cpu().saturating_sub(before[at]).as_secs_f64() * 1e6 / count;
+    Ok((done, std::array::from_fn(cost)))
+}
+
+/// Does the same again and again, `at_a_time` of them, until the time is over. Returns how often, and how often in a second.
+fn repeat_for(
+    at_a_time: usize,
+    time: Duration,
+    once: impl Fn() -> Result<(), Failure> + Sync,
+) -> Result<(f64, f64), Failure> {
+    let (count, began) = (AtomicU64::new(0), Instant::now());
+    thread::scope(|scope| {
+        let repeat = || {
+            while began.elapsed() < time {
+                once()?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        let repeating: Vec<_> = (0..at_a_time).map(|_| scope.spawn(repeat)).collect();
+        repeating.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err(Failure::new("a thread panicked"))))
+    })?;
+    let count = count.into_inner() as f64;
+    Ok((count, count / began.elapsed().as_secs_f64()))
 }
 
 /// What kinds belong to, which can be asked for together.
@@ -148,11 +185,7 @@ const FLOORS: [Kind; 2] = [
 ];
 
 const JUMP_HOST: [Kind; 13] = [
-    Kind {
-        name: "bulk",
-        tells: "rate, server CPU and peak memory of bulk, by cipher, flows and direction",
-        run: bulk::run,
-    },
+    Kind { name: "bulk", tells: "rate, CPU and peak memory of bulk, by cipher, flows and direction", run: bulk::run },
     Kind { name: "connections", tells: "connections per second through one tunnel", run: connections::run },
     Kind { name: "ping", tells: "64-byte ping-pong, idle and beside bulk of the same session", run: ping::run },
     Kind { name: "slow-line", tells: "the same over a line of 20 Mbit/s and 40 ms", run: ping::over_a_slow_line },
@@ -176,11 +209,7 @@ const JUMP_HOST: [Kind; 13] = [
 ];
 
 const AGENT: [Kind; 6] = [
-    Kind {
-        name: "agent-bulk",
-        tells: "rate, client CPU and peak memory of bulk through -L, -D and -R",
-        run: agent::bulk,
-    },
+    Kind { name: "agent-bulk", tells: "rate, CPU and peak memory of bulk through -L, -D and -R", run: agent::bulk },
     Kind { name: "agent-connections", tells: "connections per second through -L, -D and -R", run: agent::connections },
     Kind { name: "agent-ping", tells: "64-byte ping-pong through them, idle and beside bulk", run: agent::ping },
     Kind {

@@ -20,6 +20,11 @@ impl Latencies {
         self.0.push(latency);
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> f64 {
+        self.0.len() as f64
+    }
+
     /// The latency that `share` of them do not exceed, in microseconds; 0 when there are none.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();

@@ -156,25 +156,6 @@ pub(crate) fn is_served(door: Door, patience: Duration) -> bool {
     ask().is_ok()
 }
 
-/// Short connections, `at_a_time` of them, until the time is over. Returns how many there were, and the time they took.
-pub(crate) fn ask_for(door: Door, at_a_time: usize, time: Duration) -> Result<(f64, Duration), Failure> {
-    let (count, began) = (AtomicU64::new(0), Instant::now());
-    thread::scope(|scope| {
-        let visitor = || {
-            while began.elapsed() < time {
-                ask_once(door)?;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        };
-        let visitors: Vec<_> = (0..at_a_time).map(|_| scope.spawn(visitor)).collect();
-        visitors
-            .into_iter()
-            .try_for_each(|visitor| visitor.join().unwrap_or_else(|_| Err(Failure::new("a visitor panicked"))))
-    })?;
-    Ok((count.into_inner() as f64, began.elapsed()))
-}
-
 /// Sends small messages to and fro on one connection.
 pub(crate) struct Pinger {
     stream: TcpStream,

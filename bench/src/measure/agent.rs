@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Bulked, KIB, MIB, Plan, alternate, carry_watching};
+use super::{Bulked, KIB, MIB, Plan, alternate, carry_watching, each_costs, repeat_for};
 use crate::client::{Client, Forward, Tunnel};
 use crate::failure::Failure;
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::service::Service;
-use crate::visitor::{Bulk, Direction, Pinger, ask_for, ask_once, carry};
+use crate::visitor::{Bulk, Direction, Pinger, ask_once, carry};
 
 /// Carried before the clock starts.
 const WARM_UP: u64 = 64 << 20;
@@ -35,6 +35,7 @@ fn bulk_through(plan: Plan, service: &Service, forward: Forward, direction: Dire
         [
             Figure::new(format!("{what}: rate"), Unit::MegabytesPerSecond, Bound::RatioAtLeast(1.0)),
             Figure::new(format!("{what}: client CPU"), Unit::SecondsPerGib, Bound::RatioAtMost(1.0)),
+            Figure::new(format!("{what}: server CPU"), Unit::SecondsPerGib, Bound::Free),
             Figure::new(format!("{what}: peak RSS"), Unit::Mib, Bound::Free),
         ]
     });
@@ -47,8 +48,9 @@ fn bulk_through(plan: Plan, service: &Service, forward: Forward, direction: Dire
         for flows in passes {
             carry(door, direction, WARM_UP, flows)?;
             processes.reset_peak()?;
-            let Bulked { rate, cpu: [cpu], .. } = carry_watching([processes], door, direction, bytes, flows)?;
-            readings.extend([rate, cpu, processes.peak_memory() as f64 / MIB]);
+            let Bulked { rate, cpu: [cpu, server_cpu], .. } =
+                carry_watching([processes, server.processes()], door, direction, bytes, flows)?;
+            readings.extend([rate, cpu, server_cpu, processes.peak_memory() as f64 / MIB]);
         }
         Ok(readings)
     })
@@ -60,20 +62,25 @@ pub(crate) fn connections(plan: Plan) -> Result<Vec<Row>, Failure> {
     let passes = [1, 32];
     let figures = |forward: Forward| {
         passes.map(|at_a_time| {
-            let what = format!("agent {}, connections, {at_a_time} at a time: rate", forward.name());
-            Figure::new(what, Unit::PerSecond, Bound::RatioAtLeast(1.0))
+            let what = format!("agent {}, connections, {at_a_time} at a time", forward.name());
+            [
+                Figure::new(format!("{what}: rate"), Unit::PerSecond, Bound::RatioAtLeast(1.0)),
+                Figure::new(format!("{what}: client CPU each"), Unit::Microseconds, Bound::Free),
+            ]
         })
     };
     let measure = |forward: Forward| {
-        alternate(&Client::PAIR, plan.pairs(), figures(forward), |client| {
+        alternate(&Client::PAIR, plan.pairs(), figures(forward).concat(), |client| {
             let server = Server::start(Subject::Sshd)?;
             let tunnel = Tunnel::of(client, forward, &server, service.address())?;
             let time = plan.choose(Duration::from_secs(1), Duration::from_secs(3));
-            let rate = |at_a_time| {
-                let (count, took) = ask_for(tunnel.door(), at_a_time, time)?;
-                Ok::<_, Failure>(count / took.as_secs_f64())
-            };
-            Ok([rate(passes[0])?, rate(passes[1])?])
+            let mut readings = Vec::new();
+            for at_a_time in passes {
+                let (rate, [cpu]) =
+                    each_costs([tunnel.processes()], || repeat_for(at_a_time, time, || ask_once(tunnel.door())))?;
+                readings.extend([rate, cpu]);
+            }
+            Ok(readings)
         })
     };
     Ok(Forward::ALL.into_iter().flat_map(measure).collect())

@@ -1,4 +1,4 @@
-//! Bulk through one session: rate, what each GiB costs the server and the client, and what memory the server takes for it at most.
+//! Bulk through one session: rate, what each GiB costs the server and the client, and what memory both take for it at most.
 //! With OpenSSH's client and each cipher, and with ours and the cipher that it prefers. Beside both stands what relaying and the cipher
 //! take by themselves, so that a cost is told by what machine it is measured on.
 
@@ -8,6 +8,7 @@ use super::floors::sealing;
 use super::{Bulked, MIB, Plan, alternate, carry_watching};
 use crate::client::{CipherName, Client, Forward, Tunnel};
 use crate::failure::Failure;
+use crate::process_tree::ProcessTree;
 use crate::relay::{Copying, Relay};
 use crate::report::{Bound, Figure, Measured, Row, Unit};
 use crate::server::{Server, Subject};
@@ -19,7 +20,7 @@ const WARM_UP: u64 = 64 << 20;
 /// Connections through the session, one pass after the other.
 const FLOWS: [u64; 2] = [1, 8];
 /// Figures of each pass, the rate first.
-const FIGURES: usize = 5;
+const FIGURES: usize = 6;
 
 /// What the bytes go through at the far end of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,7 @@ fn measure(plan: Plan, service: &Service, through: Through, direction: Direction
             Figure::new(format!("{what}: server waits"), Unit::PerMib, Bound::Free),
             // What sshd's processes share counts in each, so that a ratio would flatter us.
             Figure::new(format!("{what}: server peak RSS"), Unit::Mib, Bound::Free).kept_apart(),
+            Figure::new(format!("{what}: client peak RSS"), Unit::Mib, Bound::Free).kept_apart(),
         ]
     });
     let bytes = plan.choose(512u64 << 20, 2 << 30);
@@ -136,14 +138,15 @@ fn through_a_server(
         Through::OpenSsh(cipher) => Tunnel::of_ssh_with(cipher, &server, service.address())?,
         Through::Adit => Tunnel::of(Client::Adit, Forward::Remote, &server, service.address())?,
     };
-    let (served, client) = (server.processes(), tunnel.processes());
+    let processes = [server.processes(), tunnel.processes()];
     let mut readings = Vec::new();
     for flows in FLOWS {
         carry(tunnel.door(), direction, WARM_UP, flows)?;
-        served.reset_peak()?;
+        processes.into_iter().try_for_each(ProcessTree::reset_peak)?;
         let Bulked { rate, cpu: [server_cpu, client_cpu], waits: [waits, _] } =
-            carry_watching([served, client], tunnel.door(), direction, bytes, flows)?;
-        readings.extend([rate, server_cpu, client_cpu, waits, served.peak_memory() as f64 / MIB].map(Some));
+            carry_watching(processes, tunnel.door(), direction, bytes, flows)?;
+        let peaks = processes.map(|process| process.peak_memory() as f64 / MIB);
+        readings.extend([rate, server_cpu, client_cpu, waits].into_iter().chain(peaks).map(Some));
     }
     Ok(readings)
 }
@@ -159,7 +162,7 @@ fn through_relays(cipher: CipherName, service: &Service, direction: Direction, b
         let Bulked { cpu, waits: [waits, _], .. } = carry_watching(places, server.way().port, direction, bytes, flows)?;
         let sealing = sealing(cipher)?;
         let [server_cpu, client_cpu] = cpu.map(|cpu| Some(cpu + sealing?));
-        readings.extend([None, server_cpu, client_cpu, Some(waits), None]);
+        readings.extend([None, server_cpu, client_cpu, Some(waits), None, None]);
     }
     Ok(readings)
 }

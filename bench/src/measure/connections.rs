@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::{Plan, alternate};
+use super::{MIB, Plan, alternate, each_costs, repeat_for};
 use crate::client::{Client, Forward, Tunnel};
 use crate::failure::Failure;
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::server::{Server, Subject};
 use crate::service::Service;
-use crate::visitor::{ask_for, ask_once};
+use crate::visitor::ask_once;
 
 /// One visitor after the other, and 32 at a time.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
@@ -27,17 +27,19 @@ fn measure(plan: Plan, service: &Service, client: Client, at_a_time: usize, prom
     let figures = [
         Figure::new(format!("{what}: rate"), Unit::PerSecond, Bound::RatioAtLeast(promised)),
         Figure::new(format!("{what}: server CPU each"), Unit::Microseconds, Bound::Free),
+        Figure::new(format!("{what}: client CPU each"), Unit::Microseconds, Bound::Free),
+        Figure::new(format!("{what}: server peak RSS"), Unit::Mib, Bound::Free).kept_apart(),
     ];
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
         let tunnel = Tunnel::of(client, Forward::Remote, &server, service.address())?;
         ask_once(tunnel.door())?;
-        let processes = server.processes();
-        let cpu = processes.cpu();
+        let served = server.processes();
+        served.reset_peak()?;
         // Bounded by time, because one of these servers may be a hundred times slower than the other.
         let time = plan.choose(Duration::from_secs(1), Duration::from_secs(3));
-        let (count, took) = ask_for(tunnel.door(), at_a_time, time)?;
-        let cpu = processes.cpu().saturating_sub(cpu).as_secs_f64();
-        Ok([count / took.as_secs_f64(), cpu * 1e6 / count])
+        let (rate, [server_cpu, client_cpu]) =
+            each_costs([served, tunnel.processes()], || repeat_for(at_a_time, time, || ask_once(tunnel.door())))?;
+        Ok([rate, server_cpu, client_cpu, served.peak_memory() as f64 / MIB])
     })
 }

@@ -1,12 +1,10 @@
 //! Logins of the engine's client, eight at once: connect, exchange keys (curve25519-sha256), authenticate with an Ed25519 key, leave.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit_ssh::crypto::KexAlgorithm;
 
-use super::{Plan, alternate};
+use super::{MIB, Plan, alternate, each_costs, repeat_for};
 use crate::engine::Session;
 use crate::failure::Failure;
 use crate::process::await_bounded;
@@ -32,37 +30,24 @@ fn measure(plan: Plan, subjects: &[Subject], kex: KexAlgorithm, name: &str, (rat
             Unit::Milliseconds,
             Bound::AtMost(cpu),
         ),
+        Figure::new(format!("logins, {AT_ONCE} at once, {name}: server peak RSS"), Unit::Mib, Bound::Free).kept_apart(),
     ];
     alternate(subjects, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
         let config = server.client_config(kex)?;
         drop(Session::login(server.ssh(), &config)?);
-        let (processes, count) = (server.processes(), AtomicU64::new(0));
         await_leave(&server);
-        let (before, began) = (processes.cpu(), Instant::now());
-        let over = began + plan.choose(Duration::from_secs(1), Duration::from_secs(3));
-        thread::scope(|scope| {
-            let clients: Vec<_> = (0..AT_ONCE)
-                .map(|_| {
-                    scope.spawn(|| {
-                        while Instant::now() < over {
-                            Session::login(server.ssh(), &config)?;
-                            count.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Ok(())
-                    })
-                })
-                .collect();
-            let ended = |client: thread::ScopedJoinHandle<'_, _>| {
-                client.join().unwrap_or_else(|_| Err(Failure::new("panicked")))
-            };
-            clients.into_iter().try_for_each(ended)
+        let processes = server.processes();
+        processes.reset_peak()?;
+        let time = plan.choose(Duration::from_secs(1), Duration::from_secs(3));
+        let ((rate, peak), [cpu]) = each_costs([processes], || {
+            let (count, rate) = repeat_for(AT_ONCE, time, || Session::login(server.ssh(), &config).map(drop))?;
+            let peak = processes.peak_memory() as f64 / MIB;
+            // A login's cost is known when its process has ended and been waited for.
+            await_leave(&server);
+            Ok((count, (rate, peak)))
         })?;
-        let (count, took) = (count.into_inner() as f64, began.elapsed().as_secs_f64());
-        // A login's cost is known when its process has ended and been waited for.
-        await_leave(&server);
-        let cpu = processes.cpu().saturating_sub(before);
-        Ok([count / took, cpu.as_secs_f64() * 1e3 / count])
+        Ok([rate, cpu / 1e3, peak])
     })
 }
 

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{GIB, KIB, MIB, Plan, alternate};
+use super::{GIB, KIB, MIB, Plan, alternate, repeat_for};
 use crate::failure::Failure;
 use crate::forwarding::{Forwarder, Hops, Place, Running, Way};
 use crate::process_tree::ProcessTree;
 use crate::report::{Bound, Figure, Row, Unit};
 use crate::service::Service;
 use crate::stats::Latencies;
-use crate::visitor::{Bulk, Direction, Pinger, ask_for, ask_once, carry};
+use crate::visitor::{Bulk, Direction, Pinger, ask_once, carry};
 
 /// Carried before the clock starts: the windows are open then and the largest datagram is found.
 const WARM_UP: u64 = 64 << 20;
@@ -77,15 +77,18 @@ pub(crate) fn ping(plan: Plan) -> Result<Vec<Row>, Failure> {
     let bounds = |_: Hops| (Bound::Free, Bound::AtMost(1_000.0));
     // Some ten thousand pings.
     let time = plan.choose(Duration::from_secs(1), Duration::from_secs(4));
-    let mut rows = latencies(plan, "mesh ping, idle", bounds, |way| Pinger::start(way.port)?.ping_for(time))?;
+    let alone = |way: Way| Ok((Pinger::start(way.port)?.ping_for(time)?, None));
+    let mut rows = latencies(plan, "mesh ping, idle", bounds, None, alone)?;
     for direction in Direction::ALL {
         let what = format!("mesh ping beside bulk {}", direction.name());
         let beside_bulk = |way: Way| {
             let mut pinger = Pinger::start(way.port)?;
             let bulk = Bulk::start(way.port, direction)?;
-            pinger.ping_beside(&bulk, time).map(|(latencies, _)| latencies)
+            pinger.ping_beside(&bulk, time).map(|(latencies, rate)| (latencies, Some(rate)))
         };
-        rows.extend(latencies(plan, &what, |_| (Bound::Free, Bound::Free), beside_bulk)?);
+        // A way could answer fast by carrying no bulk.
+        let rate = Some("rate of the bulk");
+        rows.extend(latencies(plan, &what, |_| (Bound::Free, Bound::Free), rate, beside_bulk)?);
     }
     Ok(rows)
 }
@@ -97,7 +100,7 @@ pub(crate) fn connections(plan: Plan) -> Result<Vec<Row>, Failure> {
         Hops::One | Hops::Three => (Bound::Free, Bound::Free),
     };
     let time = plan.choose(Duration::from_secs(1), Duration::from_secs(4));
-    let mut rows = latencies(plan, "mesh connect and echo", bounds, |way| {
+    let mut rows = latencies(plan, "mesh connect and echo", bounds, None, |way| {
         let over = Instant::now() + time;
         let mut latencies = Latencies::default();
         while Instant::now() < over {
@@ -105,7 +108,7 @@ pub(crate) fn connections(plan: Plan) -> Result<Vec<Row>, Failure> {
             ask_once(way.port)?;
             latencies.push(began.elapsed());
         }
-        Ok(latencies)
+        Ok((latencies, None))
     })?;
     rows.extend(crowded(plan, time)?);
     Ok(rows)
@@ -122,26 +125,27 @@ fn crowded(plan: Plan, time: Duration) -> Result<Vec<Row>, Failure> {
         let rate = |hops: Hops| {
             let way = running.way(hops)?;
             ask_once(way.port)?;
-            let (count, took) = ask_for(way.port.into(), AT_A_TIME, time)?;
-            Ok::<_, Failure>(count / took.as_secs_f64())
+            repeat_for(AT_A_TIME, time, || ask_once(way.port)).map(|(_, rate)| rate)
         };
         Hops::ALL.into_iter().map(rate).collect::<Result<Vec<_>, _>>()
     }))
 }
 
-/// The median and the 99th percentile over each number of hops, in microseconds.
+/// The median and the 99th percentile over each number of hops, in microseconds, and what else is told: a rate in 10^6 bytes per second.
 fn latencies(
     plan: Plan,
     what: &str,
     bounds: impl Fn(Hops) -> (Bound, Bound),
-    measure: impl Fn(Way) -> Result<Latencies, Failure>,
+    rate: Option<&str>,
+    measure: impl Fn(Way) -> Result<(Latencies, Option<f64>), Failure>,
 ) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
     let figures = Hops::ALL.map(|hops| {
         let (p50, p99) = bounds(hops);
-        let figure =
-            |name: &str, bound| Figure::new(format!("{what}, {}: {name}", hops.name()), Unit::Microseconds, bound);
-        [figure("p50", p50), figure("p99", p99)]
+        let figure = |name: &str, unit, bound| Figure::new(format!("{what}, {}: {name}", hops.name()), unit, bound);
+        let rate = rate.map(|rate| figure(rate, Unit::MegabytesPerSecond, Bound::Free));
+        let latencies = [figure("p50", Unit::Microseconds, p50), figure("p99", Unit::Microseconds, p99)];
+        latencies.into_iter().chain(rate).collect::<Vec<_>>()
     });
     Ok(alternate(&Forwarder::ALL, plan.pairs(), figures.concat(), |forwarder| {
         let running = Running::start(forwarder, service.address())?;
@@ -150,8 +154,8 @@ fn latencies(
             let way = running.way(hops)?;
             // The first connection finds everything cold.
             ask_once(way.port)?;
-            let latencies = measure(way)?;
-            readings.extend([latencies.quantile(0.5), latencies.quantile(0.99)]);
+            let (latencies, rate) = measure(way)?;
+            readings.extend([latencies.quantile(0.5), latencies.quantile(0.99)].into_iter().chain(rate));
         }
         Ok(readings)
     }))

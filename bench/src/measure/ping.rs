@@ -1,8 +1,8 @@
-//! Small messages to and fro through one session of OpenSSH's client, alone and beside bulk of the same session; and of ours, alone.
+//! Small messages to and fro through one session of OpenSSH's client, and of ours: alone, and beside bulk of the same session.
 
 use std::time::Duration;
 
-use super::{Plan, alternate};
+use super::{Plan, alternate, each_costs};
 use crate::client::{Client, Forward, Tunnel};
 use crate::failure::Failure;
 use crate::line::{self, Line};
@@ -17,33 +17,52 @@ pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
     let mut rows = idle(plan, &service, Client::OpenSsh, "ping, idle", 0.9);
     rows.extend(idle(plan, &service, Client::Adit, "ping with our client, idle", 1.0));
     for direction in Direction::ALL {
-        rows.extend(beside_bulk(plan, &service, direction));
+        rows.extend(beside_bulk(plan, &service, Client::OpenSsh, direction, "ping beside bulk", [0.94, 0.7]));
+    }
+    for direction in Direction::ALL {
+        let what = "ping with our client beside bulk";
+        rows.extend(beside_bulk(plan, &service, Client::Adit, direction, what, [1.0, 1.0]));
     }
     Ok(rows)
 }
 
 fn idle(plan: Plan, service: &Service, client: Client, what: &str, promised: f64) -> Vec<Row> {
-    let figures = ["p50", "p99"]
-        .map(|quantile| Figure::new(format!("{what}: {quantile}"), Unit::Microseconds, Bound::RatioAtMost(promised)));
+    let what = |figure: &str| format!("{what}: {figure}");
+    let figures = [
+        Figure::new(what("p50"), Unit::Microseconds, Bound::RatioAtMost(promised)),
+        Figure::new(what("p99"), Unit::Microseconds, Bound::RatioAtMost(promised)),
+        Figure::new(what("server CPU each"), Unit::Microseconds, Bound::Free),
+        Figure::new(what("client CPU each"), Unit::Microseconds, Bound::Free),
+    ];
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
         let tunnel = Tunnel::of(client, Forward::Remote, &server, service.address())?;
-        let latencies = Pinger::start(tunnel.door())?.ping_for(time(plan))?;
-        Ok([latencies.quantile(0.5), latencies.quantile(0.99)])
+        let mut pinger = Pinger::start(tunnel.door())?;
+        let (latencies, [server_cpu, client_cpu]) = each_costs([server.processes(), tunnel.processes()], || {
+            pinger.ping_for(time(plan)).map(|latencies| (latencies.count(), latencies))
+        })?;
+        Ok([latencies.quantile(0.5), latencies.quantile(0.99), server_cpu, client_cpu])
     })
 }
 
-fn beside_bulk(plan: Plan, service: &Service, direction: Direction) -> Vec<Row> {
-    let what = |figure: &str| format!("ping beside bulk {}: {figure}", direction.name());
+fn beside_bulk(
+    plan: Plan,
+    service: &Service,
+    client: Client,
+    direction: Direction,
+    what: &str,
+    [median, slowest]: [f64; 2],
+) -> Vec<Row> {
+    let what = |figure: &str| format!("{what} {}: {figure}", direction.name());
     let figures = [
-        Figure::new(what("p50"), Unit::Microseconds, Bound::RatioAtMost(0.94)),
-        Figure::new(what("p99"), Unit::Microseconds, Bound::RatioAtMost(0.7)),
+        Figure::new(what("p50"), Unit::Microseconds, Bound::RatioAtMost(median)),
+        Figure::new(what("p99"), Unit::Microseconds, Bound::RatioAtMost(slowest)),
         // A tunnel could answer fast by carrying no bulk.
         Figure::new(what("rate of the bulk"), Unit::MegabytesPerSecond, Bound::Free),
     ];
     alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
         let server = Server::start(subject)?;
-        let tunnel = Tunnel::of_ssh(&server, service.address())?;
+        let tunnel = Tunnel::of(client, Forward::Remote, &server, service.address())?;
         let mut pinger = Pinger::start(tunnel.door())?;
         let bulk = Bulk::start(tunnel.door(), direction)?;
         let (latencies, rate) = pinger.ping_beside(&bulk, time(plan))?;

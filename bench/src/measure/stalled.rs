@@ -12,15 +12,20 @@ use crate::server::{Server, Subject};
 use crate::service::{Request, Service};
 use crate::visitor::{Door, Pinger, ask_once, visit};
 
-/// The jump host beside sshd, with OpenSSH's client.
+/// The jump host beside sshd, with OpenSSH's client and with ours.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
-    let figures = figures("beside a stalled visitor", "server", Bound::AtMost(2.0));
-    Ok(alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
-        let server = Server::start(subject)?;
-        let tunnel = Tunnel::of_ssh(&server, service.address())?;
-        look(plan, tunnel.door(), &[server.processes()])
-    }))
+    let with = |client: Client, what: &str| {
+        let figures = figures(what, "server", Bound::AtMost(2.0));
+        alternate(&Subject::PAIR, plan.pairs(), figures, |subject| {
+            let server = Server::start(subject)?;
+            let tunnel = Tunnel::of(client, Forward::Remote, &server, service.address())?;
+            look(plan, tunnel.door(), &[server.processes()])
+        })
+    };
+    let mut rows = with(Client::OpenSsh, "beside a stalled visitor");
+    rows.extend(with(Client::Adit, "with our client, beside a stalled visitor"));
+    Ok(rows)
 }
 
 /// Our client beside OpenSSH's, at the same sshd.
