@@ -70,6 +70,14 @@ pub(crate) enum Client {
 impl Client {
     /// In the order of a pair.
     pub(crate) const PAIR: [Self; 2] = [Self::Adit, Self::OpenSsh];
+
+    /// What the names of rows say of it beside a server: of OpenSSH's nothing, since most rows are made with it.
+    pub(crate) fn beside_a_server(self) -> &'static str {
+        match self {
+            Self::Adit => " with our client",
+            Self::OpenSsh | Self::Autossh => "",
+        }
+    }
 }
 
 impl Measured for Client {

@@ -22,8 +22,7 @@ pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
 }
 
 fn measure(plan: Plan, service: &Service, client: Client, at_a_time: usize, promised: f64) -> Vec<Row> {
-    let with = if client == Client::Adit { " with our client" } else { "" };
-    let what = format!("connections{with}, {at_a_time} at a time");
+    let what = format!("connections{}, {at_a_time} at a time", client.beside_a_server());
     let figures = [
         Figure::new(format!("{what}: rate"), Unit::PerSecond, Bound::RatioAtLeast(promised)),
         Figure::new(format!("{what}: server CPU each"), Unit::Microseconds, Bound::Free),

@@ -14,20 +14,18 @@ use crate::visitor::{Bulk, Direction, Pinger};
 /// Idle, beside a download, beside an upload.
 pub(crate) fn run(plan: Plan) -> Result<Vec<Row>, Failure> {
     let service = Service::start()?;
-    let mut rows = idle(plan, &service, Client::OpenSsh, "ping, idle", 0.9);
-    rows.extend(idle(plan, &service, Client::Adit, "ping with our client, idle", 1.0));
-    for direction in Direction::ALL {
-        rows.extend(beside_bulk(plan, &service, Client::OpenSsh, direction, "ping beside bulk", [0.94, 0.7]));
-    }
-    for direction in Direction::ALL {
-        let what = "ping with our client beside bulk";
-        rows.extend(beside_bulk(plan, &service, Client::Adit, direction, what, [1.0, 1.0]));
+    let mut rows = idle(plan, &service, Client::OpenSsh, 0.9);
+    rows.extend(idle(plan, &service, Client::Adit, 1.0));
+    for (client, promised) in [(Client::OpenSsh, [0.94, 0.7]), (Client::Adit, [1.0, 1.0])] {
+        for direction in Direction::ALL {
+            rows.extend(beside_bulk(plan, &service, client, direction, promised));
+        }
     }
     Ok(rows)
 }
 
-fn idle(plan: Plan, service: &Service, client: Client, what: &str, promised: f64) -> Vec<Row> {
-    let what = |figure: &str| format!("{what}: {figure}");
+fn idle(plan: Plan, service: &Service, client: Client, promised: f64) -> Vec<Row> {
+    let what = |figure: &str| format!("ping{}, idle: {figure}", client.beside_a_server());
     let figures = [
         Figure::new(what("p50"), Unit::Microseconds, Bound::RatioAtMost(promised)),
         Figure::new(what("p99"), Unit::Microseconds, Bound::RatioAtMost(promised)),
@@ -50,10 +48,9 @@ fn beside_bulk(
     service: &Service,
     client: Client,
     direction: Direction,
-    what: &str,
     [median, slowest]: [f64; 2],
 ) -> Vec<Row> {
-    let what = |figure: &str| format!("{what} {}: {figure}", direction.name());
+    let what = |figure: &str| format!("ping{} beside bulk {}: {figure}", client.beside_a_server(), direction.name());
     let figures = [
         Figure::new(what("p50"), Unit::Microseconds, Bound::RatioAtMost(median)),
         Figure::new(what("p99"), Unit::Microseconds, Bound::RatioAtMost(slowest)),
