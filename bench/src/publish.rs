@@ -143,6 +143,14 @@ mod tests {
         results["kinds"].as_array().unwrap().clone()
     }
 
+    #[test]
+    fn all_kinds_are_published() {
+        let known: Vec<&str> = Group::ALL.iter().flat_map(|group| group.kinds()).map(|kind| kind.name).collect();
+        let kinds = published_kinds();
+        let published: Vec<&str> = kinds.iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
+        assert_eq!(published, known, "`make bench` publishes anew");
+    }
+
     /// What stands in the published folder was measured, and people have said why it is so, and no longer where it is otherwise now.
     #[test]
     fn each_promise_that_is_not_held_has_its_reason_and_no_other() {
